@@ -1,0 +1,77 @@
+# `make quickstart` and `make test` do all their own set-up; everything installed stays in .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BUILD := build/test
+JOBS ?= $(shell nproc)
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+CPP_FILES = $(shell git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+SEED ?= 0
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+quickstart: $(VENV)/.installed  ## Install, then train the embedded model from a guesser to a reasoner
+	$(BIN)/r1core demo --seed $(SEED)
+
+test: $(VENV)/.dev format-check install-tests  ## Format, types, C++ tests, Python tests, notebooks, README
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	$(PYTHON) -m pytest -m "not slow" --durations=15
+
+test-slow: $(VENV)/.dev install-tests  ## The full-length and many-seed runs
+	$(PYTHON) -m pytest -m slow --durations=15
+
+fuzz: $(VENV)/.dev  ## Each fuzzer for FUZZ_SECONDS (default 20) under ASan and UBSan
+	cmake -S . -B build/fuzz -DR1_BUILD_PYTHON=OFF -DR1_BUILD_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build build/fuzz -j $(JOBS)
+	for fuzzer in build/fuzz/tests/fuzz_*; do [ -f $$fuzzer ] && $$fuzzer $${FUZZ_SECONDS:-20}; done
+
+bench: $(VENV)/.dev develop  ## Timings of one step, split by phase
+	PYTHONPATH=python $(PYTHON) tests/bench/bench_step.py
+
+format: $(VENV)/.dev  ## Format C++ and Python
+	$(BIN)/clang-format -i $(CPP_FILES)
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+format-check: $(VENV)/.dev
+	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The user's own command, plus test programs and strict warnings, in a build directory that stays.
+install-tests: $(VENV)/.dev
+	$(BIN)/pip install -q --force-reinstall --no-deps . \
+	  -C build-dir=$(BUILD) -C cmake.define.R1_BUILD_TESTS=ON -C cmake.define.R1_WERROR=ON
+
+develop: $(VENV)/.dev  ## Build r1core._C into the source tree (run with PYTHONPATH=python)
+	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(abspath $(PYTHON)) -DR1_BUILD_TESTS=ON \
+	  -DR1_WERROR=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
+	cmake --build build/dev -j $(JOBS)
+
+clean:  ## Remove what builds and runs made (not .venv)
+	rm -rf build runs python/r1core/*.so
+
+# Set-up, each step once ---------------------------------------------------------------------------
+
+$(VENV)/.system:
+	@bash build_support/system_packages.sh
+	python3 -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.system
+	$(BIN)/pip install -q $(TORCH)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml $(shell git ls-files csrc kernels python)
+	$(BIN)/pip install -q .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install -q ninja $$($(PYTHON) build_support/requirements.py)
+	@touch $@
+
+.PHONY: help quickstart test test-slow fuzz bench format format-check install-tests develop clean

@@ -1,0 +1,9 @@
+#include "csrc/advantage.h"
+
+#include "csrc/bindings/bindings.h"
+
+void r1::bindings::bind_advantage(py::module_& m) {
+  m.def("group_advantage", &r1::group_advantage, "rewards"_a, "eps"_a,
+        py::call_guard<py::gil_scoped_release>(),
+        "rewards [P, G] float32 -> advantages [P, G]; see r1core.group_advantage");
+}

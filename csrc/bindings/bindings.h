@@ -1,0 +1,20 @@
+#pragma once
+/// Everything a binding file includes; precompiled, because the torch casters take a minute to
+/// parse.
+#include <torch/csrc/utils/pybind.h>
+
+namespace r1::bindings {
+
+namespace py = pybind11;
+using namespace pybind11::literals;  // NOLINT: "name"_a is how a binding reads
+
+// In the order of the data, one per stem.
+void bind_sampling(py::module_& m);
+void bind_rewards(py::module_& m);
+void bind_advantage(py::module_& m);
+void bind_logprob(py::module_& m);
+void bind_grpo_loss(py::module_& m);
+void bind_engine(py::module_& m);
+void bind_build_info(py::module_& m);
+
+}  // namespace r1::bindings

@@ -1,0 +1,36 @@
+#include <torch/version.h>
+
+#include "csrc/bindings/bindings.h"
+#include "csrc/check.h"
+#include "kernels/common/isa.h"
+
+namespace r1::bindings {
+namespace {
+
+using kernels::Isa;
+
+void set_isa(const std::string& name) {
+  for (const Isa level : {Isa::portable, Isa::avx2, Isa::avx512}) {
+    if (name != kernels::isa_name(level)) continue;
+    R1_REQUIRE(kernels::force_isa(level), "name must be a level this CPU runs, at most ",
+               kernels::isa_name(kernels::best_isa()), "; got ", name);
+    return;
+  }
+  reject("set_isa", "name must be portable, avx2 or avx512; got ", name);
+}
+
+}  // namespace
+
+void bind_build_info(py::module_& m) {
+  m.attr("torch_version") = TORCH_VERSION;  // the torch this module was compiled against
+  m.attr("compiler") = "g++ " __VERSION__;
+  m.def(
+      "isa", [] { return kernels::isa_name(kernels::active_isa()); },
+      "The instruction-set level in use: portable, avx2 or avx512");
+  m.def(
+      "best_isa", [] { return kernels::isa_name(kernels::best_isa()); },
+      "The best instruction-set level this CPU runs");
+  m.def("set_isa", &set_isa, "name"_a, "Force a level for the whole process");
+}
+
+}  // namespace r1::bindings

@@ -1,0 +1,3 @@
+#include "csrc/bindings/bindings.h"
+
+void r1::bindings::bind_logprob(py::module_&) {}
