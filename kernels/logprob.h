@@ -1,0 +1,42 @@
+#pragma once
+#include <cstdint>
+
+#include "kernels/common/isa.h"
+
+namespace r1::kernels {
+/// Log-probability of one token per row and the entropy of the row's distribution, in nats:
+///
+///     z = logits / temperature,  logprob = z[token] - logsumexp(z),  entropy = -sum p log p
+///
+/// Traffic:  two reads of the logits (maximum, then sums); the second hits cache for V < 250k.
+/// Numerics: fp32 exponentials summed in 16 lanes over slices of 1,024 logits, slices in double;
+///           the same bits at AVX2 and AVX-512. A logit of -inf has probability 0; a row of them,
+///           or one that holds NaN, gives NaN.
+///
+/// @param logits       [rows, vocab], row-major
+/// @param tokens       [rows], in [0, vocab)
+/// @param temperature  > 0
+/// @param logprobs     [rows]
+/// @param entropies    [rows]
+R1_PER_ISA(void token_logprobs_cpu(const float* logits, const std::int64_t* tokens,
+                                   std::int64_t rows, std::int64_t vocab, float temperature,
+                                   float* logprobs, float* entropies) noexcept;)
+
+/// Gradient of sum(grad_logprob * logprob + grad_entropy * entropy) with respect to the logits.
+///
+/// @param grad_logits  [rows, vocab]; may be `logits` itself
+R1_PER_ISA(void token_logprobs_backward_cpu(const float* logits, const std::int64_t* tokens,
+                                            const float* grad_logprobs, const float* grad_entropies,
+                                            std::int64_t rows, std::int64_t vocab,
+                                            float temperature, float* grad_logits) noexcept;)
+
+/// The same in double, plain loops: for gradient checks.
+R1_PER_ISA(void token_logprobs_f64_cpu(const double* logits, const std::int64_t* tokens,
+                                       std::int64_t rows, std::int64_t vocab, double temperature,
+                                       double* logprobs, double* entropies) noexcept;)
+R1_PER_ISA(void token_logprobs_backward_f64_cpu(const double* logits, const std::int64_t* tokens,
+                                                const double* grad_logprobs,
+                                                const double* grad_entropies, std::int64_t rows,
+                                                std::int64_t vocab, double temperature,
+                                                double* grad_logits) noexcept;)
+}  // namespace r1::kernels
