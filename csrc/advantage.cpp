@@ -6,17 +6,39 @@
 #include "kernels/advantage.h"
 
 namespace r1 {
+namespace {
 
-at::Tensor group_advantage(const at::Tensor& rewards, double eps) {
-  R1_REQUIRE(rewards.dim() == 2 && rewards.size(1) > 1,
-             "rewards must be [num_prompts, group_size >= 2]; got ", rewards.sizes());
+using kernels::AdvantageBaseline;
+using kernels::AdvantageScale;
+
+AdvantageScale scale_of(const std::string& name) {
+  if (name == "group") return AdvantageScale::group;
+  if (name == "batch") return AdvantageScale::batch;
+  if (name == "none") return AdvantageScale::none;
+  reject("group_advantage", "scale must be group, batch or none; got ", name);
+}
+
+AdvantageBaseline baseline_of(const std::string& name) {
+  if (name == "mean") return AdvantageBaseline::mean;
+  if (name == "leave_one_out") return AdvantageBaseline::leave_one_out;
+  reject("group_advantage", "baseline must be mean or leave_one_out; got ", name);
+}
+
+}  // namespace
+
+at::Tensor group_advantage(const at::Tensor& rewards, const std::string& scale,
+                           const std::string& baseline, double eps, std::int64_t ddof) {
+  R1_REQUIRE(rewards.dim() == 2 && rewards.size(1) > 0,
+             "rewards must be [num_prompts, group_size >= 1]; got ", rewards.sizes());
   R1_REQUIRE(rewards.scalar_type() == at::kFloat, "rewards must be float32; got ",
              rewards.scalar_type());
   R1_REQUIRE(eps > 0, "eps must be > 0; got ", eps);
+  R1_REQUIRE(ddof == 0 || ddof == 1, "ddof must be 0 or 1; got ", ddof);
   const at::Tensor input = rewards.contiguous();
   at::Tensor advantages = at::empty_like(input);
-  R1_CPU(group_advantage_cpu)(input.const_data_ptr<float>(), advantages.mutable_data_ptr<float>(),
-                              input.size(0), input.size(1), static_cast<float>(eps));
+  R1_CPU(group_advantage_cpu)
+  (input.const_data_ptr<float>(), advantages.mutable_data_ptr<float>(), input.size(0),
+   input.size(1), scale_of(scale), baseline_of(baseline), eps, static_cast<int>(ddof));
   return advantages;
 }
 

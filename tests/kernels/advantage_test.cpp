@@ -8,7 +8,8 @@ namespace {
 TEST(GroupAdvantage, IsExactlyZeroWhenAGroupAgrees) {
   const float rewards[] = {0.1f, 0.1f, 0.1f, 0.1f};
   float advantages[4];
-  R1_CPU(group_advantage_cpu)(rewards, advantages, 1, 4, 1e-4f);
+  R1_CPU(group_advantage_cpu)(rewards, advantages, 1, 4, AdvantageScale::group,
+                              AdvantageBaseline::mean, 1e-4, 1);
   for (const float advantage : advantages) EXPECT_EQ(advantage, 0.f);
 }
 
