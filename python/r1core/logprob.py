@@ -1,0 +1,86 @@
+"""Log-probability of each token and entropy of its distribution, from logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from r1core import _C
+
+
+@torch.library.custom_op("r1core::token_logprobs", mutates_args=())
+def _token_logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    return _C.token_logprobs(logits, tokens, temperature)
+
+
+@torch.library.custom_op("r1core::token_logprobs_backward", mutates_args=())
+def _token_logprobs_backward(
+    logits: Tensor,
+    tokens: Tensor,
+    grad_logprobs: Tensor,
+    grad_entropies: Tensor,
+    temperature: float,
+) -> Tensor:
+    return _C.token_logprobs_backward(logits, tokens, grad_logprobs, grad_entropies, temperature)
+
+
+@_token_logprobs.register_fake
+def _(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    row = logits.new_empty(logits.shape[0], dtype=dtype)
+    return row, torch.empty_like(row)
+
+
+@_token_logprobs_backward.register_fake
+def _(
+    logits: Tensor,
+    tokens: Tensor,
+    grad_logprobs: Tensor,
+    grad_entropies: Tensor,
+    temperature: float,
+) -> Tensor:
+    return torch.empty_like(logits)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Any) -> None:
+    logits, tokens, ctx.temperature = inputs
+    ctx.save_for_backward(logits, tokens)
+
+
+def _backward(ctx: Any, grad_logprobs: Tensor, grad_entropies: Tensor) -> tuple[Tensor, None, None]:
+    logits, tokens = ctx.saved_tensors
+    grad = _token_logprobs_backward(logits, tokens, grad_logprobs, grad_entropies, ctx.temperature)
+    return grad, None, None
+
+
+_token_logprobs.register_autograd(_backward, setup_context=_setup_context)
+
+
+def token_logprobs(
+    logits_MV: Tensor, tokens_M: Tensor, *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return each token's log-probability and its distribution's entropy; differentiable in both.
+
+    On the CPU one kernel reads the logits and keeps no [M, V] temporary; on a GPU this is plain
+    PyTorch.
+
+    Args:
+        logits_MV: [M, V] float32, bfloat16 or float64.
+        tokens_M: [M] int64 in [0, V).
+        temperature: divides the logits; > 0.
+
+    Returns:
+        logprobs_M: [M] float32 (float64 for float64 logits), nats.
+        entropies_M: the same, nats.
+
+    Raises:
+        ValueError: another shape or dtype, a token out of range, or temperature <= 0.
+    """
+    if logits_MV.device.type != "cpu":
+        log_p_MV = (logits_MV.float() / temperature).log_softmax(-1)
+        logprobs_M = log_p_MV.gather(-1, tokens_M[:, None]).squeeze(-1)
+        return logprobs_M, -(log_p_MV.exp() * log_p_MV).nansum(-1)
+    logprobs_M, entropies_M = _token_logprobs(logits_MV, tokens_M, temperature)
+    return logprobs_M, entropies_M

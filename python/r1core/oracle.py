@@ -1,0 +1,92 @@
+"""Every op again in plain PyTorch, one formula each: what the kernels are tested against.
+
+Meant for float64 inputs. Shapes as in the ops.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def group_advantage(
+    rewards_PG: Tensor, *, scale: str = "group", eps: float = 1e-4, ddof: int = 1
+) -> Tensor:
+    """DeepSeek-R1, equation 3, for rewards without NaN."""
+    centred_PG = rewards_PG - rewards_PG.mean(-1, keepdim=True)
+    if scale == "none":
+        return centred_PG
+    if scale == "batch":
+        return centred_PG / (rewards_PG.std(correction=ddof) + eps)
+    return centred_PG / (rewards_PG.std(-1, correction=ddof, keepdim=True) + eps)
+
+
+def token_logprobs(
+    logits_MV: Tensor, tokens_M: Tensor, *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Log-softmax at the token, and -sum p log p."""
+    log_p_MV = (logits_MV / temperature).log_softmax(-1)
+    entropies_M = -(log_p_MV.exp() * log_p_MV).nansum(-1)
+    return log_p_MV.gather(-1, tokens_M[:, None]).squeeze(-1), entropies_M
+
+
+def filtered_probabilities(
+    logits_V: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+) -> Tensor:
+    """The distribution that a token is drawn from: temperature, top-k, top-p, min-p; [V]."""
+    p_V = (logits_V / temperature).softmax(-1)
+    order = sorted(range(len(p_V)), key=lambda i: (-float(logits_V[i]), i))
+    if 0 < top_k < len(order):
+        order = order[:top_k]
+    if top_p < 1:
+        mass = p_V[order].cumsum(0)
+        order = order[: int((mass < top_p * mass[-1]).sum()) + 1]
+    kept = [i for i in order if p_V[i] >= min_p * p_V.max()]
+    result_V = torch.zeros_like(p_V)
+    result_V[kept] = p_V[kept] / p_V[kept].sum()
+    return result_V
+
+
+def kl(logprobs: Tensor, reference_logprobs: Tensor, estimator: str) -> Tensor:
+    """Schulman's estimators of KL(policy || reference) from samples of the policy."""
+    log_ratio = reference_logprobs - logprobs
+    if estimator == "k1":
+        return -log_ratio
+    if estimator == "k2":
+        return log_ratio.square() / 2
+    return log_ratio.exp() - log_ratio - 1
+
+
+def grpo_loss(
+    logprobs_NT: Tensor,
+    advantages_NT: Tensor,
+    mask_NT: Tensor,
+    old_logprobs_NT: Tensor,
+    reference_logprobs_NT: Tensor | None = None,
+    *,
+    loss_type: str = "grpo",
+    epsilon: float = 0.2,
+    epsilon_high: float = 0.2,
+    delta: float = float("inf"),
+    beta: float = 0.0,
+    kl_estimator: str = "k3",
+) -> Tensor:
+    """DeepSeek-R1, equations 1 and 2, with the averages of the variants."""
+    ratio = (logprobs_NT - old_logprobs_NT).exp()
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
+    token_loss = -torch.minimum(ratio.clamp(max=delta) * advantages_NT, clipped * advantages_NT)
+    if reference_logprobs_NT is not None:
+        token_loss = token_loss + beta * kl(logprobs_NT, reference_logprobs_NT, kl_estimator)
+    token_loss = token_loss * mask_NT
+    if loss_type == "grpo":
+        rows = mask_NT.any(-1).sum().clamp(min=1)
+        return (token_loss.sum(-1) / mask_NT.sum(-1).clamp(min=1)).sum() / rows
+    if loss_type == "dr_grpo":
+        rows = mask_NT.any(-1).sum().clamp(min=1)
+        return token_loss.sum() / (rows * mask_NT.shape[1])
+    return token_loss.sum() / mask_NT.sum().clamp(min=1)
