@@ -65,7 +65,7 @@ class LossConfig:
 
     @classmethod
     def r1(cls) -> LossConfig:
-        """Return the paper's settings: 1/|o| mean, k3 with beta 0.001, epsilon 10 (section 3.2.1)."""
+        """Return the paper's: 1/|o| mean, k3 with beta 0.001, epsilon 10 (section 3.2.1)."""
         return cls(loss_type="grpo", epsilon=10.0, beta=0.001, kl_estimator="k3")
 
 

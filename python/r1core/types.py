@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -33,6 +33,9 @@ class SamplingParams:
         stop_token_ids: token ids that end a completion; None takes the model's.
         seed: key of the counter-based generator; the same seed gives the same bits.
     """
+
+    # Read by pydantic where a recipe fills this class: an unknown key is an error.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     n: int = 16
     temperature: float = 1.0
@@ -85,7 +88,7 @@ class Rollouts:
         prompt_uids: P counters of the random generator, unique within a run.
         stop_token_ids: ids that ended a completion.
         tokenizer: decodes the completions; None where the caller works on ids alone.
-        completion_prefixes: P texts that the template opened ("<think>\\n") and rewards must see.
+        completion_prefixes: P texts that the template opened ("<think>") and rewards must see.
     """
 
     prompts: Sequence[Prompt]

@@ -1,0 +1,93 @@
+"""The command line: `r1core run`, `r1core demo`, `r1core doctor`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="The whole DeepSeek-R1 recipe, stage by stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value: zero.optimizer.lr=1e-5."),
+]
+Overwrite = Annotated[bool, typer.Option(help="Replace the directory of an earlier run.")]
+Debug = Annotated[bool, typer.Option(help="Show the full traceback of an error.")]
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a packaged recipe's name.")],
+    model: Annotated[
+        str | None, typer.Option(help="Directory or hub name that replaces the recipe's model.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Run directory [runs/<name>].")] = None,
+    set_: Set = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run every stage of a recipe."""
+    from r1core.pipeline import run_recipe  # torch and transformers take seconds to import
+    from r1core.recipe import load_recipe
+
+    overrides = list(set_ or [])
+    loaded = load_recipe(recipe, overrides, model=model)
+    run_recipe(loaded, output or Path("runs") / loaded.name, overwrite=overwrite)
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Seed of the base, the data and the sampling.")] = 0,
+    output: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/quickstart"),
+    set_: Set = None,
+) -> None:
+    """Train the embedded model from a base that guesses into one that reasons, on the CPU."""
+    from r1core.pipeline import run_recipe
+    from r1core.recipe import load_recipe
+
+    loaded = load_recipe("quickstart", [f"seed={seed}", *(set_ or [])])
+    run_recipe(loaded, output, overwrite=True)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is built, which instruction set is in use, and which versions are installed."""
+    from r1core.doctor import diagnose
+
+    findings = diagnose()
+    table = Table("", "what", "finding", box=None)
+    for what, finding, in_order in findings:
+        table.add_row("[green]ok[/]" if in_order else "[red]!![/]", what, finding)
+    Console().print(table)
+    if not all(in_order for _, _, in_order in findings):
+        raise typer.Exit(1)
+
+
+@app.callback()
+def options(context: typer.Context, debug: Debug = False) -> None:
+    """Keep the options that every command shares."""
+    context.obj = debug
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on stderr and exit status 2."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, FloatingPointError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

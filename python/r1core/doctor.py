@@ -1,0 +1,41 @@
+"""`r1core doctor`: what is built, what it runs on, and what would be missing."""
+
+from __future__ import annotations
+
+import torch
+
+from r1core import _C
+from r1core.manifest import hardware, versions
+
+
+def diagnose() -> list[tuple[str, str, bool]]:
+    """Return (what, finding, in order) for each thing that a run depends on."""
+    machine, installed = hardware(), versions()
+    same_torch = installed["torch"].split("+")[0] == _C.torch_version.split("+")[0]
+    built = f"built with {_C.compiler} against torch {_C.torch_version}"
+    if not same_torch:
+        built += f"; torch {installed['torch']} is installed: reinstall r1core"
+    best = _C.best_isa()
+    isa = f"{machine['instruction_set']} in use"
+    isa += "" if machine["instruction_set"] == best else f" (this CPU runs {best})"
+    findings = [
+        ("core", built, same_torch),
+        ("instruction set", isa, True),
+        ("CPU", f"{machine['cpu']}, {machine['cores']} cores", True),
+        ("threads", f"{machine['torch_threads']} (torch.set_num_threads changes it)", True),
+        ("GPU", gpu_finding(), True),
+    ]
+    findings += [
+        (name, version, version != "not installed")
+        for name, version in installed.items()
+        if name != "torch"
+    ]
+    return findings + [("torch", installed["torch"], same_torch)]
+
+
+def gpu_finding() -> str:
+    """Say which GPU torch sees and what r1core uses it for."""
+    if not torch.cuda.is_available():
+        return "none; everything runs on the CPU"
+    name = torch.cuda.get_device_name()
+    return f"{name}; models run on it through their own forward, r1core's kernels on the CPU"

@@ -1,0 +1,78 @@
+"""What a run ran on: versions, hardware, seed and data, enough to tell two runs apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from r1core import _C
+
+LIBRARIES = ("r1core", "torch", "transformers", "datasets", "sentencepiece", "pydantic", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each library that a run's numbers may depend on."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return the processor, the instruction set in use, threads, and the GPU if any."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "cpu": cpu_name(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "instruction_set": _C.isa(),
+        "gpu": gpu,
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system spells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def write_manifest(directory: Path, *, seed: int, data: Mapping[str, str]) -> None:
+    """Write `manifest.json`.
+
+    Args:
+        directory: the run directory.
+        seed: the recipe's seed.
+        data: stage name -> fingerprint of the prompts it trains on.
+    """
+    manifest = {
+        "seed": seed,
+        "versions": versions(),
+        "hardware": hardware(),
+        "data": dict(data),
+    }
+    write_atomic(directory / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file whole or not at all: a killed run never leaves half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

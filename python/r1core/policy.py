@@ -1,0 +1,267 @@
+"""A policy: a Hugging Face causal LM, its tokenizer, and the engine that samples from its weights.
+
+Shapes: P prompts, N rollouts, T completion positions, M packed completion tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from r1core import hf_sampling
+from r1core.engine import Engine, Generated
+from r1core.logprob import token_logprobs
+from r1core.types import Prompt, Rollouts, SamplingParams
+
+logger = logging.getLogger(__name__)
+
+
+class Policy:
+    """A causal LM to sample from and to train; one set of weights for both.
+
+    Attributes:
+        model: the Hugging Face module; its parameters are the only copy of the weights.
+        tokenizer: text <-> ids; None where the caller works on ids alone.
+        engine: samples from the module's own parameters; None where the module's architecture is
+            not in the engine's table, and its own forward samples instead.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        """Bind an engine to the model.
+
+        Raises:
+            ValueError: the tokenizer has ids that the model has no embedding for.
+        """
+        rows = model.get_input_embeddings().weight.shape[0]
+        if tokenizer is not None and len(tokenizer) > rows:
+            raise ValueError(
+                f"Policy: tokenizer must fit the model; it has {len(tokenizer)} ids and the "
+                f"model's embedding {rows} rows: use the tokenizer saved with this model"
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        reason = Engine.supports(model)
+        self.engine = Engine(model) if reason is None else None
+        if reason is not None:
+            logger.info("sampling with the model's own forward: %s", reason)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu"
+    ) -> Policy:
+        """Load a causal LM and its tokenizer from a directory or the hub.
+
+        Args:
+            path: a directory written by save_pretrained, or a hub name.
+            dtype: of the parameters: "float32" or "bfloat16".
+            device: where they live.
+
+        Raises:
+            ValueError: no such model, or a tokenizer that does not fit it.
+        """
+        try:
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"Policy: cannot load a causal LM from {path}: {_line(error)}"
+            ) from None
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except Exception as error:  # noqa: BLE001 - tokenizers raise what they like
+            raise ValueError(
+                f"Policy: cannot load a tokenizer from {path}: {_line(error)}"
+            ) from None
+        return cls(model.to(device), tokenizer)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: PretrainedConfig,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        *,
+        seed: int = 0,
+    ) -> Policy:
+        """Return a policy with random float32 weights; the global generator is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return cls(model, tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.model.device
+
+    @property
+    def max_context(self) -> int | None:
+        """Longest prompt plus completion in tokens; None where the config does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over the model's parameters."""
+        return self.model.parameters()
+
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """Return the ids that end a completion: the generation config's and the tokenizer's."""
+        eos = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        ids = list(eos) if isinstance(eos, (list, tuple)) else [eos]
+        if self.tokenizer is not None:
+            ids.append(self.tokenizer.eos_token_id)
+        return tuple(dict.fromkeys(int(i) for i in ids if i is not None))
+
+    def encode(self, prompts: Sequence[Prompt]) -> list[Tensor]:
+        """Return each prompt's token ids, int64.
+
+        Text is used verbatim, with the special tokens the tokenizer adds by itself, but never a
+        second BOS; messages go through the chat template with its generation prompt; ids stay.
+
+        Raises:
+            ValueError: an empty prompt, text without a tokenizer, messages without a template.
+        """
+        encoded = [torch.tensor(self._encode(prompt), dtype=torch.int64) for prompt in prompts]
+        for p, tokens in enumerate(encoded):
+            if len(tokens) == 0:
+                raise ValueError(f"Policy.encode: prompts must not be empty; prompt {p} is")
+        return encoded
+
+    def _encode(self, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt, str) and (not prompt or isinstance(prompt[0], int)):
+            return list(prompt)  # type: ignore[arg-type]
+        if self.tokenizer is None:
+            raise ValueError(
+                "Policy.encode: a prompt of text needs a tokenizer; this policy has none"
+            )
+        if isinstance(prompt, str):
+            bos = self.tokenizer.bos_token
+            doubled = bool(bos) and prompt.startswith(bos)
+            return list(self.tokenizer(prompt, add_special_tokens=not doubled)["input_ids"])
+        if self.tokenizer.chat_template is None:
+            raise ValueError(
+                "Policy.encode: messages need a chat template and this tokenizer has none; "
+                'use a model with one, or template = "r1_zero"'
+            )
+        return list(
+            self.tokenizer.apply_chat_template(
+                prompt, add_generation_prompt=True, tokenize=True, return_dict=False
+            )
+        )
+
+    def completion_prefix(self, prompt: Prompt) -> str:
+        """Return the tag that the chat template opened for the completion, or nothing."""
+        if isinstance(prompt, str) or not prompt or isinstance(prompt[0], int):
+            return ""
+        assert self.tokenizer is not None
+        text = self.tokenizer.apply_chat_template(
+            prompt, add_generation_prompt=True, tokenize=False
+        )
+        opened = text.rstrip().endswith("<think>")
+        return str(text[text.rindex("<think>") :]) if opened else ""
+
+    def generate(
+        self,
+        prompts: Sequence[Tensor],
+        params: SamplingParams,
+        stop_token_ids: Sequence[int],
+        prompt_uids: Sequence[int],
+        on_step: hf_sampling.OnStep | None = None,
+    ) -> Generated:
+        """Draw params.n completions of each prompt; see `r1core.sample_groups`."""
+        if self.engine is not None:
+            reason = Engine.supports(self.model)  # it may have moved or changed dtype since
+            if reason is None:
+                return self.engine.generate(
+                    prompts, params, stop_token_ids, prompt_uids, on_step=on_step
+                )
+        return hf_sampling.generate(
+            self.model, prompts, params, stop_token_ids, prompt_uids, on_step=on_step
+        )
+
+    def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """Score rollouts under the current parameters; differentiable.
+
+        Prompts and completions are right-padded: under causal attention no real token sees a pad,
+        so no mask is needed. The head runs on completion positions only.
+
+        Args:
+            rollouts: N completions; their sampling temperature divides the logits.
+
+        Returns:
+            logprobs_NT: float32, 0 beyond each row's length.
+            entropies_NT: float32, nats, the same.
+        """
+        prompts = [p for p in rollouts.prompt_tokens for _ in range(rollouts.group_size)]
+        lengths = rollouts.lengths_N.tolist()
+        N, T = rollouts.tokens_NT.shape
+        starts = [len(prompt) for prompt in prompts]
+        columns = max((s + n for s, n in zip(starts, lengths, strict=True)), default=1)
+        tokens = torch.zeros(N, columns, dtype=torch.int64)
+        for n, prompt in enumerate(prompts):
+            tokens[n, : starts[n]] = prompt
+            tokens[n, starts[n] : starts[n] + lengths[n]] = rollouts.tokens_NT[n, : lengths[n]]
+
+        # Position i predicts token i + 1: keep the columns that predict any completion token.
+        first = min(starts, default=1) - 1
+        kept = torch.arange(first, columns - 1, device=self.device)
+        logits = self.model(
+            input_ids=tokens.to(self.device), logits_to_keep=kept, use_cache=False
+        ).logits
+        inside_NT = torch.arange(T) < rollouts.lengths_N[:, None]
+        row_M, t_M = inside_NT.nonzero(as_tuple=True)
+        column_M = torch.tensor(starts)[row_M] - 1 - first + t_M
+        logprobs_M, entropies_M = token_logprobs(
+            logits[row_M.to(self.device), column_M.to(self.device)],
+            rollouts.tokens_NT[row_M, t_M].to(self.device),
+            temperature=rollouts.sampling.temperature,
+        )
+        inside_NT = inside_NT.to(self.device)
+        blank_NT = torch.zeros(N, T, dtype=logprobs_M.dtype, device=self.device)
+        return (
+            blank_NT.masked_scatter(inside_NT, logprobs_M),
+            blank_NT.masked_scatter(inside_NT, entropies_M),
+        )
+
+    def frozen_copy(self) -> Policy:
+        """Return a copy with its own weights that never requires a gradient: pi_ref."""
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        return Policy(model, self.tokenizer)
+
+    def load_from(self, other: Policy) -> None:
+        """Overwrite the weights, in place, with another policy's."""
+        with torch.no_grad():
+            for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
+                mine.copy_(theirs)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write an ordinary Hugging Face directory: model, generation config and tokenizer."""
+        self.model.save_pretrained(path)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(path)
+
+
+def _line(error: Exception) -> str:
+    """Return an exception's first sentence in one line."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def describe(policy: Policy) -> dict[str, Any]:
+    """Return what a report says about the model: type, parameters, dtype, sampler."""
+    return {
+        "type": policy.model.config.model_type,
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "dtype": str(policy.model.dtype).removeprefix("torch."),
+        "sampler": "engine" if policy.engine is not None else "the model's own forward",
+    }

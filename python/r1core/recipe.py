@@ -1,0 +1,242 @@
+"""Recipes: TOML files that name the stages of a run in order, with their settings.
+
+Unknown keys are errors that name the nearest known one; TRL's names are understood (`TRL_NAMES`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from r1core.data import DataSpec
+from r1core.stages.evaluate import EvaluationConfig
+from r1core.stages.reasoning_rl import ReasoningRLConfig
+
+PACKAGED_RECIPES = Path(__file__).parent / "recipes"
+
+TRL_NAMES = {
+    "num_generations": "n",
+    "max_completion_length": "max_new_tokens",
+    "learning_rate": "lr",
+    "max_steps": "steps",
+    "ref_model_sync_steps": "reference_every",
+    "lr_scheduler_type": "schedule",
+    "model_name_or_path": "path",
+}
+"""TRL's name -> ours, for every table of a recipe."""
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot run; the message is one line that says what to change."""
+
+
+class ModelSection(BaseModel):
+    """Where the base comes from: an embedded world, or a Hugging Face causal LM.
+
+    Attributes:
+        world: name of an embedded world, whose base is pretrained on first use and cached.
+        path: directory or hub name of a checkpoint.
+        dtype: of the parameters.
+        device: where they live.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    world: str | None = None
+    path: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSection:
+        if (self.world is None) == (self.path is None):
+            raise ValueError("[model] needs exactly one of world and path")
+        return self
+
+
+class RewardSection(BaseModel):
+    """One reward function by name or `package.module:function`, and its weight in the sum."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    weight: float = 1.0
+
+
+class ReasoningRLStage(ReasoningRLConfig):
+    """A `reasoning_rl` stage of a recipe: its settings, data, rewards and evaluation.
+
+    Attributes:
+        name: the stage's name in this recipe.
+        kind: "reasoning_rl".
+        start: `from` in TOML: "base", an earlier stage's name, or a directory.
+        data: training prompts.
+        rewards: the functions whose weighted sum is the reward.
+        evaluation: when and how to evaluate.
+        evaluation_data: prompts of the evaluation; None takes a world's own evaluation split.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    kind: Literal["reasoning_rl"]
+    start: str = Field(alias="from")
+    data: DataSpec
+    rewards: list[RewardSection] = Field(min_length=1)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation_data: DataSpec | None = None
+
+
+class Recipe(BaseModel):
+    """A whole run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(0, ge=0)
+    model: ModelSection
+    stage: list[ReasoningRLStage] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _starts_exist(self) -> Recipe:
+        known = ["base"]
+        for stage in self.stage:
+            if stage.name in known:
+                raise ValueError(f"stage names must differ; {stage.name!r} is used twice")
+            if stage.start not in known and not Path(stage.start).is_dir():
+                raise ValueError(
+                    f"stage {stage.name!r}: from must be {', '.join(known)} or a directory; "
+                    f"got {stage.start!r}"
+                )
+            known.append(stage.name)
+        return self
+
+
+def load_recipe(
+    source: str | Path, overrides: Iterable[str] = (), *, model: str | None = None
+) -> Recipe:
+    """Read a recipe file, or a packaged recipe by name, and apply `key=value` overrides.
+
+    Args:
+        source: path of a TOML file, or the name of a packaged recipe such as "gsm8k_zero".
+        overrides: `seed=1`, `model.path=DIR` or `<stage name>.loss.beta=0`; values are TOML, or
+            plain text where that does not parse.
+        model: directory or hub name that replaces the recipe's [model] source.
+
+    Raises:
+        RecipeError: no such file, no valid TOML, an unknown key or a value out of range.
+    """
+    path = find_recipe(source)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    if model is not None:
+        kept = {key: value for key, value in tables.get("model", {}).items() if key != "world"}
+        tables["model"] = kept | {"path": model}
+    for override in overrides:
+        apply_override(tables, override)
+    return parse_recipe(tables, str(path))
+
+
+def find_recipe(source: str | Path) -> Path:
+    """Return the path of a recipe file; packaged recipes are found by name."""
+    path = Path(source)
+    packaged = PACKAGED_RECIPES / f"{path.stem}.toml"
+    if path.is_file():
+        return path
+    if packaged.is_file() and path.suffix in ("", ".toml") and path.parent.name in ("", "recipes"):
+        return packaged
+    known = sorted(file.stem for file in PACKAGED_RECIPES.glob("*.toml"))
+    raise RecipeError(f"no recipe {str(source)!r}: neither a file nor one of {', '.join(known)}")
+
+
+def parse_recipe(tables: dict[str, Any], source: str) -> Recipe:
+    """Validate the tables of a recipe; errors name the key, the rule and the value."""
+    try:
+        return Recipe.model_validate(rename_keys(tables))
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {explain(error)}") from None
+
+
+def rename_keys(value: Any) -> Any:
+    """Replace TRL's names by ours in every table."""
+    if isinstance(value, dict):
+        return {TRL_NAMES.get(key, key): rename_keys(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rename_keys(item) for item in value]
+    return value
+
+
+def apply_override(tables: dict[str, Any], override: str) -> None:
+    """Set one `a.b=value` in place; the first part may be a stage's name."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set takes key=value; got {override!r}")
+    parts = key.strip().split(".")
+    stages = {stage.get("name"): stage for stage in tables.get("stage", [])}
+    table: Any = stages.get(parts[0]) if len(parts) > 1 else None
+    if table is not None:
+        parts = parts[1:]
+    elif len(parts) > 1 and parts[0] not in tables:
+        raise RecipeError(
+            f"--set {key}: {parts[0]!r} is neither a stage nor a table of this recipe; known: "
+            f"{', '.join([*map(str, stages), *(k for k in tables if k != 'stage')])}"
+        )
+    else:
+        table = tables
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {key}: {part!r} is not a table")
+    table[parts[-1]] = parse_value(text.strip())
+
+
+def parse_value(text: str) -> Any:
+    """Read a TOML value; anything that is none is taken as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first error of a validation in one line, with the nearest known key."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "recipe"
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        key = str(first["loc"][-1])
+        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        return f"unknown key {where}{hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    got = first.get("input")
+    if isinstance(got, (dict, list, BaseModel)) or first["type"] == "missing":
+        return f"{where}: {message}"
+    return f"{where}: {message}; got {got!r}"
+
+
+def known_keys() -> list[str]:
+    """Return every key that a recipe understands, TRL's names included."""
+    keys: set[str] = set(TRL_NAMES) | {"from", "preset"}
+    pending: list[Any] = [Recipe.model_json_schema()]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Mapping):
+            properties = node.get("properties")
+            if isinstance(properties, Mapping):
+                keys |= set(properties)
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)
+    return sorted(keys)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return the resolved recipe, every default written out; `load_recipe` reads it back."""
+    tables = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return tomli_w.dumps(tables)

@@ -1,0 +1,111 @@
+"""Grouped sampling: G completions of each of P prompts from the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from r1core.engine import Generated
+from r1core.policy import Policy
+from r1core.types import FinishReason, Prompt, Rollouts, SamplingParams
+
+
+def sample_groups(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    params: SamplingParams,
+    on_step: Callable[[int, int], object] | None = None,
+    *,
+    prompt_uids: Sequence[int] | None = None,
+) -> Rollouts:
+    """Draw `params.n` completions of each prompt.
+
+    Each distinct prompt is computed once and shared by its group. A completion depends on (seed,
+    prompt uid, sample number) alone: not on the batch, the order of prompts, or threads.
+
+    Args:
+        policy: where to sample from.
+        prompts: P prompts: text (verbatim), message lists (chat template) or token ids.
+        params: sampling settings; `stop_token_ids=None` takes the policy's.
+        on_step: called now and then with (completion tokens drawn, completions finished).
+        prompt_uids: P counters of the random generator; None numbers the prompts from 0.
+
+    Returns:
+        N = P * n completions; row n = p * params.n + g.
+
+    Raises:
+        ValueError: no prompt, an empty prompt, or a prompt too long for the context.
+    """
+    uids = list(range(len(prompts))) if prompt_uids is None else list(prompt_uids)
+    if len(uids) != len(prompts):
+        raise ValueError(
+            f"sample_groups: prompt_uids must have one per prompt, {len(prompts)}; got {len(uids)}"
+        )
+    tokens = policy.encode(prompts)
+    check_context(policy.max_context, tokens, params.max_new_tokens)
+    stops = policy.stop_token_ids() if params.stop_token_ids is None else params.stop_token_ids
+    generated = policy.generate(tokens, params, stops, uids, on_step)
+    rollouts = Rollouts(
+        prompts=list(prompts),
+        prompt_tokens=tokens,
+        group_size=params.n,
+        tokens_NT=generated.tokens_NT,
+        logprobs_NT=generated.logprobs_NT,
+        truncated_logprobs_NT=generated.truncated_logprobs_NT,
+        entropies_NT=generated.entropies_NT,
+        lengths_N=generated.lengths_N,
+        mask_NT=torch.arange(generated.tokens_NT.shape[1]) < generated.lengths_N[:, None],
+        finish_reasons=finish_reasons(generated),
+        sampling=params,
+        prompt_uids=uids,
+        stop_token_ids=tuple(stops),
+        tokenizer=policy.tokenizer,
+        completion_prefixes=[policy.completion_prefix(prompt) for prompt in prompts],
+    )
+    return cut_at_stop_strings(rollouts) if params.stop else rollouts
+
+
+def check_context(max_context: int | None, prompts: Sequence[Tensor], max_new_tokens: int) -> None:
+    """Raise ValueError where a prompt and its completion may not fit the model's context."""
+    for p, tokens in enumerate(prompts):
+        if max_context is not None and len(tokens) + max_new_tokens > max_context:
+            raise ValueError(
+                f"sample_groups: a prompt plus max_new_tokens must fit the model's context of "
+                f"{max_context} tokens; prompt {p} has {len(tokens)}, max_new_tokens is "
+                f"{max_new_tokens}"
+            )
+
+
+def finish_reasons(generated: Generated) -> list[FinishReason]:
+    """Return "stop" or "length" for each row."""
+    return ["stop" if stopped else "length" for stopped in generated.stopped_N.tolist()]
+
+
+def cut_at_stop_strings(rollouts: Rollouts) -> Rollouts:
+    """End each completion with the token that completes the first of its stop strings."""
+    assert rollouts.tokenizer is not None
+    lengths, reasons = rollouts.lengths_N.clone(), list(rollouts.finish_reasons)
+    for n, ids in enumerate(rollouts.completion_ids()):
+        text = rollouts.tokenizer.decode(ids)
+        if not any(stop in text for stop in rollouts.sampling.stop):
+            continue
+        for length in range(1, len(ids) + 1):  # a tokenizer's text need not grow token by token
+            head = rollouts.tokenizer.decode(ids[:length])
+            if any(stop in head for stop in rollouts.sampling.stop):
+                lengths[n], reasons[n] = length, "stop"
+                break
+    T = int(lengths.max()) if len(lengths) else 0
+    mask_NT = torch.arange(T) < lengths[:, None]
+    return replace(
+        rollouts,
+        tokens_NT=rollouts.tokens_NT[:, :T] * mask_NT,
+        logprobs_NT=rollouts.logprobs_NT[:, :T] * mask_NT,
+        truncated_logprobs_NT=rollouts.truncated_logprobs_NT[:, :T] * mask_NT,
+        entropies_NT=rollouts.entropies_NT[:, :T] * mask_NT,
+        lengths_N=lengths,
+        mask_NT=mask_NT,
+        finish_reasons=reasons,
+    )

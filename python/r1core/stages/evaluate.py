@@ -1,0 +1,115 @@
+"""Evaluation as the paper does it: pass@1 is the mean over k sampled answers (appendix D.1).
+
+Never greedy: the paper reports that greedy decoding of long reasoning repeats itself and varies
+more between checkpoints. Temperature 0.6 and top-p 0.95 are its settings.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from r1core.rewards import RewardSpec, score_rollouts
+from r1core.words import count_reflective_words
+
+from r1core.policy import Policy
+from r1core.sampling import sample_groups
+from r1core.types import Prompt, SamplingParams
+
+
+class EvaluationConfig(BaseModel):
+    """When and how to evaluate.
+
+    Attributes:
+        every: optimizer steps between evaluations; the first is before training, the last after it.
+        questions: how many questions of the evaluation split.
+        samples: k, answers per question (paper: 4 to 64, by benchmark).
+        temperature: sampling temperature (paper: 0.6).
+        top_p: nucleus mass (paper: 0.95).
+        max_new_tokens: completion limit in tokens; None takes the training limit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: int = Field(10, ge=1)
+    questions: int = Field(200, ge=1)
+    samples: int = Field(4, ge=1)
+    temperature: float = Field(0.6, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int | None = Field(None, ge=1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: `eval/...` -> float.
+        rows: one per completion, for the completions table: prompt, completion, answer, level,
+            sample, accuracy, format, length.
+    """
+
+    metrics: dict[str, float]
+    rows: list[dict[str, Any]]
+
+
+def evaluate(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    columns: Mapping[str, list[Any]],
+    rewards: Sequence[RewardSpec],
+    sampling: SamplingParams,
+    on_step: Callable[..., None] | None = None,
+) -> Evaluation:
+    """Sample k answers per question and grade them.
+
+    The first reward is what counts as correct (its mean is pass@1); the others are reported as they
+    are. A completion that the first reward abstains on leaves the mean.
+
+    Args:
+        policy: the policy to evaluate; not changed.
+        prompts: P prompts, templated.
+        columns: dataset columns for the rewards, each with P values.
+        rewards: what grades the answers; the first decides pass@1.
+        sampling: n is k.
+        on_step: called by the engine while it decodes.
+    """
+    rollouts = sample_groups(policy, prompts, sampling, on_step=on_step)
+    table = score_rollouts(rollouts, rewards, columns)
+    texts = rollouts.texts()
+    lengths = rollouts.lengths_N.tolist()
+    scores = {name: scores_N.tolist() for name, scores_N in table.scores.items()}
+    rows = []
+    for n, text in enumerate(texts):
+        p, sample = divmod(n, sampling.n)
+        row: dict[str, Any] = {"prompt": prompts[p], "completion": text, "sample": sample}
+        row |= {key: values[p] for key, values in columns.items() if key in ("answer", "level")}
+        row |= {name: values[n] for name, values in scores.items()}
+        rows.append(row | {"length": lengths[n]})
+    return Evaluation(evaluation_metrics(rows, list(scores), texts), rows)
+
+
+def evaluation_metrics(
+    rows: Sequence[Mapping[str, Any]], rewards: Sequence[str], texts: Sequence[str]
+) -> dict[str, float]:
+    """Return `eval/pass@1`, `eval/<reward>`, `eval/mean_length` and `eval/words/<word>`.
+
+    Words are occurrences per completion.
+    """
+    metrics = {f"eval/{name}": finite_mean([row[name] for row in rows]) for name in rewards}
+    metrics["eval/pass@1"] = metrics[f"eval/{rewards[0]}"]
+    metrics["eval/mean_length"] = finite_mean([row["length"] for row in rows])
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(count_reflective_words(text))
+    metrics |= {f"eval/words/{word}": count / len(texts) for word, count in words.items()}
+    return metrics
+
+
+def finite_mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN where there is none."""
+    finite = [value for value in values if value == value]
+    return sum(finite) / len(finite) if finite else float("nan")

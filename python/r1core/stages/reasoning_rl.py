@@ -1,0 +1,197 @@
+"""Reinforcement learning with GRPO and rule rewards (DeepSeek-R1 sections 2.2, 2.3.2; eq. 1-3).
+
+What the paper leaves open, and what is done here:
+- One policy update per batch of rollouts, so the sampler is the policy and the ratio is exactly 1.
+- The ratio is per token (DeepSeekMath's form); R1 writes it per sequence.
+- The standard deviation in equation 3 is the sample one (ddof 1), as in TRL.
+- The entropy reported is the sampler's: the same distribution, at no cost.
+- Rows whose loss has no gradient (a group that agrees, without KL) are not run again.
+
+Shapes: P prompts, G rollouts per prompt, N = P * G, T positions, R rows of a micro-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from r1core.rewards import RewardSpec, score_rollouts
+from torch import Tensor
+
+from r1core.advantage import group_advantage
+from r1core.grpo_loss import LossConfig, grpo_loss, loss_normalizer
+from r1core.policy import Policy
+from r1core.sampling import sample_groups
+from r1core.stages.metrics import Clock, LossTally, rollout_metrics
+from r1core.stages.optimizer import OptimizerConfig, build_optimizer, optimizer_step
+from r1core.types import RewardTable, Rollouts, SamplingParams, StepStats
+
+
+class ReasoningRLConfig(BaseModel):
+    """Settings of the stage; the paper's values where it gives them.
+
+    Attributes:
+        steps: optimizer steps; >= 1.
+        questions_per_step: P, distinct prompts per step (paper: 32).
+        sampling: how rollouts are drawn; n is G (paper: 16 at temperature 1).
+        loss: equations 1 and 2.
+        scale_rewards: what equation 3 divides by: the group's std, the batch's, or nothing.
+        optimizer: AdamW and its schedule.
+        reference_every: steps after which pi_ref becomes the current policy (paper: 400); None
+            keeps the starting policy. Matters only where loss.beta > 0.
+        tokens_per_micro_batch: padded tokens, prompt included, in one forward and backward pass.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: int = Field(ge=1)
+    questions_per_step: int = Field(32, ge=1)
+    sampling: SamplingParams = SamplingParams()
+    loss: LossConfig = LossConfig.r1()
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    reference_every: int | None = Field(400, ge=1)
+    tokens_per_micro_batch: int = Field(16_384, ge=1)
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _apply_preset(cls, value: Any) -> Any:
+        """Read `preset = "r1"` as the paper's loss with the other keys on top; default TRL's."""
+        if not isinstance(value, dict) or "preset" not in value:
+            return value
+        overrides = {key: item for key, item in value.items() if key != "preset"}
+        if value["preset"] == "trl":
+            return overrides
+        if value["preset"] != "r1":
+            raise ValueError(f'preset must be "r1" or "trl"; got {value["preset"]!r}')
+        r1 = LossConfig.r1()
+        changed = {name: getattr(r1, name) for name in r1.__dataclass_fields__}
+        return {**changed, **overrides}
+
+    @model_validator(mode="after")
+    def _needs_a_group(self) -> ReasoningRLConfig:
+        if self.sampling.n < 2:
+            raise ValueError(
+                "sampling.n must be >= 2: an advantage compares the answers of one group, and a "
+                f"group of one always gets 0; got {self.sampling.n}"
+            )
+        return self
+
+
+class Batch(BaseModel):
+    """P questions of one step.
+
+    Attributes:
+        prompts: P prompts, templated as the policy shall see them.
+        columns: dataset columns for the rewards, each with P values.
+        uids: P counters of the random generator, unique within the run.
+    """
+
+    prompts: list[Any]
+    columns: dict[str, list[Any]]
+    uids: list[int]
+
+
+def reasoning_rl(
+    policy: Policy,
+    batches: Iterable[Batch],
+    rewards: Sequence[RewardSpec],
+    config: ReasoningRLConfig,
+) -> Iterator[StepStats]:
+    """Improve `policy` in place, one optimizer step per batch of P prompts.
+
+    Yields each step's statistics: logging, evaluation and checkpoints belong to the caller.
+
+    Args:
+        policy: the policy to train; also the sampler.
+        batches: the questions, at least `config.steps` batches.
+        rewards: reward functions and weights; TRL's functions work unchanged.
+        config: the settings.
+
+    Raises:
+        ValueError: a reward broke its contract, or a prompt leaves no room for a completion.
+        FloatingPointError: the gradient is not finite; the policy is as before the step.
+    """
+    optimizer, scheduler = build_optimizer(policy.parameters(), config.optimizer, config.steps)
+    reference = policy.frozen_copy() if config.loss.beta > 0 else None
+    for step, batch in zip(range(1, config.steps + 1), batches, strict=False):
+        clock, losses = Clock(), LossTally()
+        with clock.phase("sampling"):
+            rollouts = sample_groups(
+                policy, batch.prompts, config.sampling, prompt_uids=batch.uids
+            )  # from pi_old, which is pi_theta
+        with clock.phase("rewards"):
+            table = score_rollouts(rollouts, rewards, batch.columns)
+        advantages_PG = group_advantage(table.total_PG, scale=config.scale_rewards)  # equation 3
+        advantages_N = advantages_PG.flatten()
+        for rows, mask_RT, advantages_R, normalizer in micro_batches(
+            rollouts, table, advantages_N, config
+        ):
+            reference_RT = None
+            if reference is not None:
+                with clock.phase("reference"), torch.no_grad():
+                    reference_RT, _ = reference.logprobs(rows)  # pi_ref
+            with clock.phase("forward_backward"):
+                logprobs_RT, entropies_RT = policy.logprobs(rows)  # pi_theta
+                loss, metrics = grpo_loss(  # equations 1, 2
+                    logprobs_RT,
+                    advantages_R,
+                    mask=mask_RT,
+                    reference_logprobs=reference_RT,
+                    normalizer=normalizer,
+                    config=config.loss,
+                )
+                loss.backward()
+            losses.add(metrics, logprobs_RT, rows)
+        with clock.phase("optimizer"):
+            learning_rate = scheduler.get_last_lr()[0]
+            where = f"reasoning_rl, step {step}"
+            grad_norm = optimizer_step(optimizer, scheduler, config.optimizer.max_grad_norm, where)
+        if reference is not None and config.reference_every and step % config.reference_every == 0:
+            reference.load_from(policy)
+        metrics = rollout_metrics(rollouts, table) | losses.metrics()
+        metrics |= {"grad_norm": grad_norm, "learning_rate": learning_rate}
+        metrics |= clock.metrics(int(rollouts.lengths_N.sum()))
+        yield StepStats(step, metrics, rollouts, table, advantages_N)
+
+
+def micro_batches(
+    rollouts: Rollouts, table: RewardTable, advantages_N: Tensor, config: ReasoningRLConfig
+) -> Iterator[tuple[Rollouts, Tensor, Tensor, float]]:
+    """Split the rows that have a gradient, sorted by length, under the token budget.
+
+    Yields:
+        rows: R rows as rollouts.
+        mask_RT: bool [R, T], the tokens that count.
+        advantages_R: float32 [R].
+        normalizer: of the whole step, so that the split does not change the loss.
+    """
+    trained_N = table.total_N.isfinite()
+    if config.loss.mask_truncated_completions:
+        trained_N &= torch.tensor([reason == "stop" for reason in rollouts.finish_reasons])
+    mask_NT = rollouts.mask_NT & trained_N[:, None]
+    normalizer = loss_normalizer(mask_NT, config.loss)
+    has_gradient_N = trained_N
+    if config.loss.beta == 0:
+        has_gradient_N = trained_N & (advantages_N != 0)
+    for index_R in split_by_tokens(rollouts, has_gradient_N, config.tokens_per_micro_batch):
+        rows = rollouts.rows(index_R)
+        T = rows.tokens_NT.shape[1]
+        yield rows, mask_NT[index_R, :T], advantages_N[index_R], normalizer
+
+
+def split_by_tokens(rollouts: Rollouts, chosen_N: Tensor, budget: int) -> Iterator[Tensor]:
+    """Yield row indices, longest first, so that rows times padded length stays within `budget`.
+
+    A row longer than the budget is a micro-batch of its own.
+    """
+    prompt_lengths = torch.tensor([len(tokens) for tokens in rollouts.prompt_tokens])
+    lengths_N = rollouts.lengths_N + prompt_lengths.repeat_interleave(rollouts.group_size)
+    index = chosen_N.nonzero().flatten()
+    index = index[lengths_N[index].argsort(descending=True, stable=True)]
+    while len(index):
+        rows = max(1, budget // int(lengths_N[index[0]]))
+        yield index[:rows]
+        index = index[rows:]
