@@ -238,6 +238,10 @@ class Policy:
         model = copy.deepcopy(self.model).requires_grad_(False)
         return Policy(model, self.tokenizer)
 
+    def trainable_copy(self) -> Policy:
+        """Return a copy with its own weights, to train."""
+        return Policy(copy.deepcopy(self.model).requires_grad_(True), self.tokenizer)
+
     def load_from(self, other: Policy) -> None:
         """Overwrite the weights, in place, with another policy's."""
         with torch.no_grad():

@@ -88,6 +88,7 @@ def evaluate(
         row: dict[str, Any] = {"prompt": prompts[p], "completion": text, "sample": sample}
         row |= {key: values[p] for key, values in columns.items() if key in ("answer", "level")}
         row |= {name: values[n] for name, values in scores.items()}
+        row["accuracy"] = scores[rewards[0].name][n]
         rows.append(row | {"length": lengths[n]})
     return Evaluation(evaluation_metrics(rows, list(scores), texts), rows)
 
@@ -100,7 +101,7 @@ def evaluation_metrics(
     Words are occurrences per completion.
     """
     metrics = {f"eval/{name}": finite_mean([row[name] for row in rows]) for name in rewards}
-    metrics["eval/pass@1"] = metrics[f"eval/{rewards[0]}"]
+    metrics["eval/pass@1"] = finite_mean([row["accuracy"] for row in rows])
     metrics["eval/mean_length"] = finite_mean([row["length"] for row in rows])
     words: Counter[str] = Counter()
     for text in texts:

@@ -1,0 +1,186 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from r1core import oracle
+from r1core.grpo_loss import LossConfig, grpo_loss, loss_normalizer
+
+LOSS_TYPES = ["grpo", "dr_grpo", "dapo", "bnpo"]
+
+
+def case(N=5, T=7, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    logprobs = -draw(N, T).abs()
+    old, reference = logprobs + 0.4 * draw(N, T), logprobs + 0.3 * draw(N, T)
+    mask = torch.rand(N, T, generator=generator) > 0.3
+    return logprobs, old, reference, draw(N), mask
+
+
+@pytest.mark.parametrize("kl_estimator", ["k1", "k2", "k3"])
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.parametrize("N,T", [(1, 1), (5, 7), (17, 31)])
+def test_loss_and_gradient_match_the_oracle(N, T, loss_type, kl_estimator):
+    logprobs, old, reference, advantages, mask = case(N, T)
+    config = LossConfig(
+        loss_type=loss_type, epsilon_high=0.28, delta=1.6, beta=0.1, kl_estimator=kl_estimator
+    )
+    ours, theirs = (logprobs.clone().requires_grad_() for _ in range(2))
+    loss, metrics = grpo_loss(
+        ours, advantages, mask=mask, old_logprobs=old, reference_logprobs=reference, config=config
+    )
+    expected = oracle.grpo_loss(
+        theirs,
+        advantages[:, None].expand(N, T),
+        mask,
+        old,
+        reference,
+        loss_type=loss_type,
+        epsilon_high=0.28,
+        delta=1.6,
+        beta=0.1,
+        kl_estimator=kl_estimator,
+    )
+    torch.testing.assert_close(loss, expected)
+    (3 * loss).backward()
+    (3 * expected).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    assert metrics.policy_loss == pytest.approx(expected.item())
+    kl = oracle.kl(logprobs, reference, kl_estimator)[mask]
+    assert metrics.kl == pytest.approx(kl.mean().item() if len(kl) else 0)
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_gradcheck(loss_type):
+    logprobs, old, reference, advantages, mask = case()
+    config = LossConfig(loss_type=loss_type, beta=0.1)
+    assert torch.autograd.gradcheck(
+        lambda x: grpo_loss(
+            x, advantages, mask=mask, old_logprobs=old, reference_logprobs=reference, config=config
+        )[0],
+        (logprobs.requires_grad_(),),
+    )
+
+
+def test_without_old_logprobs_the_ratio_is_exactly_one():
+    logprobs, _, _, advantages, mask = case()
+    logprobs.requires_grad_()
+    loss, metrics = grpo_loss(logprobs, advantages, mask=mask, config=LossConfig())
+    loss.backward()
+    expected = -(advantages[:, None] * mask) / mask.sum()
+    torch.testing.assert_close(logprobs.grad, expected, rtol=1e-15, atol=0)
+    assert metrics.as_dict()["clip_ratio/region_mean"] == 0
+
+
+def test_clip_shares_count_the_tokens_whose_gradient_is_cut():
+    logprobs = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    old = torch.tensor([[-1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)  # ratio e and 1/e
+    loss, metrics = grpo_loss(
+        logprobs,
+        torch.tensor([1.0, -1.0]),
+        mask=torch.ones(2, 2, dtype=torch.bool),
+        old_logprobs=old,
+        config=LossConfig(),
+    )
+    loss.backward()
+    assert (logprobs.grad == 0).tolist() == [[True, False], [False, True]]
+    assert (metrics.high_clipped, metrics.low_clipped) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo"])
+def test_micro_batches_add_up_to_the_whole_batch(loss_type):
+    logprobs, old, reference, advantages, mask = case(N=6)
+    config = LossConfig(loss_type=loss_type, beta=0.05)
+    normalizer = loss_normalizer(mask, config)
+
+    def loss(rows):
+        return grpo_loss(
+            logprobs[rows],
+            advantages[rows],
+            mask=mask[rows],
+            old_logprobs=old[rows],
+            reference_logprobs=reference[rows],
+            normalizer=normalizer,
+            config=config,
+        )[0]
+
+    torch.testing.assert_close(loss(slice(0, 2)) + loss(slice(2, 6)), loss(slice(0, 6)))
+
+
+def test_a_row_without_tokens_changes_nothing():
+    logprobs, old, _, advantages, mask = case()
+    mask[2] = False
+    kept = [0, 1, 3, 4]
+    for loss_type in LOSS_TYPES:
+        config = LossConfig(loss_type=loss_type)
+        whole, _ = grpo_loss(logprobs, advantages, mask=mask, old_logprobs=old, config=config)
+        part, _ = grpo_loss(
+            logprobs[kept], advantages[kept], mask=mask[kept], old_logprobs=old[kept], config=config
+        )
+        torch.testing.assert_close(whole, part)
+
+
+def test_an_empty_mask_gives_zero():
+    logprobs, _, _, advantages, mask = case()
+    loss, _ = grpo_loss(
+        logprobs, advantages, mask=mask & False, config=LossConfig(loss_type="grpo")
+    )
+    assert loss.item() == 0
+
+
+def test_importance_weights_scale_the_policy_term():
+    logprobs, old, _, advantages, mask = case()
+    config = LossConfig()
+    plain, _ = grpo_loss(logprobs, advantages, mask=mask, old_logprobs=old, config=config)
+    half = torch.full_like(logprobs, 0.5)
+    weighted, _ = grpo_loss(
+        logprobs, advantages, mask=mask, old_logprobs=old, importance_weights=half, config=config
+    )
+    torch.testing.assert_close(weighted, plain / 2)
+
+
+def test_r1_is_the_papers_setting():
+    config = LossConfig.r1()
+    assert (config.loss_type, config.epsilon, config.beta, config.kl_estimator) == (
+        "grpo",
+        10.0,
+        0.001,
+        "k3",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"epsilon": 0}, "epsilon must be > 0; got 0"),
+        ({"loss_type": "ppo"}, "loss_type must be grpo, dr_grpo, dapo or bnpo; got ppo"),
+        ({"beta": -1}, "beta must be >= 0; got -1"),
+        ({"delta": 1.1}, r"delta must be > 1 \+ epsilon_high or None; got 1.1"),
+        ({"kl_estimator": "k4"}, "kl_estimator must be k1, k2 or k3; got k4"),
+    ],
+)
+def test_loss_config_rejects(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(LossConfig(), **changes)
+
+
+def test_grpo_loss_rejects_what_does_not_fit():
+    logprobs, old, _, advantages, mask = case()
+    with pytest.raises(ValueError, match=r"advantages must be \[N\] or \[N, T\].*got \[3\]"):
+        grpo_loss(logprobs, advantages[:3], mask=mask, config=LossConfig())
+    with pytest.raises(ValueError, match=r"old_logprobs must be \[N, T\]"):
+        grpo_loss(logprobs, advantages, mask=mask, old_logprobs=old[:2], config=LossConfig())
+    with pytest.raises(ValueError, match="reference_logprobs must be given where beta > 0"):
+        grpo_loss(logprobs, advantages, mask=mask, config=LossConfig.r1())
+
+
+def test_two_runs_give_the_same_bits_and_the_op_traces_whole():
+    logprobs, old, _, advantages, mask = case(N=17, T=31)
+
+    def loss(x):
+        return grpo_loss(x, advantages, mask=mask, old_logprobs=old, config=LossConfig())[0]
+
+    assert torch.equal(loss(logprobs), loss(logprobs))
+    compiled = torch.compile(loss, backend="eager")
+    assert torch.equal(compiled(logprobs), loss(logprobs))
