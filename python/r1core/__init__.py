@@ -1,1 +1,46 @@
-"""r1core: the whole DeepSeek-R1 recipe in one pip install."""
+"""r1core: the whole DeepSeek-R1 recipe in one pip install.
+
+    import r1core as r1
+
+    policy = r1.Policy.from_pretrained("path/or/hub-name")
+    rollouts = r1.sample_groups(policy, ["1 + 1 ="], r1.SamplingParams(n=4, max_new_tokens=16))
+
+One step of the algorithm is one module, in the order of the data: `sampling`, `rewards`,
+`advantage`, `logprob`, `grpo_loss`. `stages` puts them together; `pipeline` runs a recipe.
+"""
+
+from r1core import stages
+from r1core.advantage import group_advantage
+from r1core.grpo_loss import LossConfig, LossMetrics, grpo_loss, loss_normalizer
+from r1core.logprob import token_logprobs
+from r1core.policy import Policy
+from r1core.rewards import RewardSpec, score_rollouts
+from r1core.sample_tokens import philox_uniforms, sample_tokens
+from r1core.sampling import sample_groups
+from r1core.types import RewardTable, Rollouts, SamplingParams, StepStats
+from r1core.worlds import load_world
+from r1core.worlds.base import base_policy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LossConfig",
+    "LossMetrics",
+    "Policy",
+    "RewardSpec",
+    "RewardTable",
+    "Rollouts",
+    "SamplingParams",
+    "StepStats",
+    "base_policy",
+    "group_advantage",
+    "grpo_loss",
+    "load_world",
+    "loss_normalizer",
+    "philox_uniforms",
+    "sample_groups",
+    "sample_tokens",
+    "score_rollouts",
+    "stages",
+    "token_logprobs",
+]

@@ -89,9 +89,7 @@ def load_base(section: ModelSection, world: World | None) -> Policy:
 
         def report(stats: StepStats) -> None:
             shown = ("loss", "forced_accuracy")
-            on_progress(
-                stats.step, metrics={k: v for k, v in stats.metrics.items() if k in shown}
-            )
+            on_progress(stats.step, metrics={k: v for k, v in stats.metrics.items() if k in shown})
 
         return base_policy(world, on_progress=report)
 
@@ -150,9 +148,7 @@ class StageRun:
         print_completions(f"{name}: before training", first_samples(before))
         print_evaluation(f"{name}, step 0", before.metrics)
         after, step = before, 0
-        config = stage.model_copy(
-            update={"sampling": replace(stage.sampling, seed=self.seed)}
-        )
+        config = stage.model_copy(update={"sampling": replace(stage.sampling, seed=self.seed)})
         try:
             with StageProgress(name, stage.steps) as progress:
                 for stats in reasoning_rl(policy, self.batches(), self.rewards, config):
@@ -184,9 +180,7 @@ class StageRun:
     def evaluate(self, policy: Policy, step: int, writer: RunWriter) -> Evaluation:
         """Evaluate on the held-out questions and log the result."""
         settings = self.stage.evaluation
-        prompts, columns = self.held_out.batch(
-            range(min(settings.questions, len(self.held_out)))
-        )
+        prompts, columns = self.held_out.batch(range(min(settings.questions, len(self.held_out))))
         sampling = SamplingParams(
             n=settings.samples,
             temperature=settings.temperature,

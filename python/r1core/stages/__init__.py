@@ -1,1 +1,18 @@
 """The boxes of the R1 figure, each a generator of `StepStats`."""
+
+from r1core.stages.evaluate import Evaluation, EvaluationConfig, evaluate
+from r1core.stages.optimizer import OptimizerConfig
+from r1core.stages.pretrain import PretrainConfig, pretrain
+from r1core.stages.reasoning_rl import Batch, ReasoningRLConfig, reasoning_rl
+
+__all__ = [
+    "Batch",
+    "Evaluation",
+    "EvaluationConfig",
+    "OptimizerConfig",
+    "PretrainConfig",
+    "ReasoningRLConfig",
+    "evaluate",
+    "pretrain",
+    "reasoning_rl",
+]

@@ -1,0 +1,75 @@
+"""Dependencies point one way: kernels <- csrc <- bindings, and the core of r1core <- stages <- CLI."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
+
+LAYERS = [  # a module may import from its own layer and from those before it
+    {"_C", "types", "words"},
+    {"advantage", "sample_tokens", "logprob", "grpo_loss", "oracle", "engine"},
+    {"hf_sampling", "policy", "rewards", "data", "worlds"},
+    {"sampling", "selection"},
+    {"stages"},
+    {"tracking", "progress", "progress_views", "readable", "console", "plots", "report_data"},
+    {"report", "manifest", "recipe"},
+    {"pipeline", "doctor"},
+    {"cli", "__main__", "__init__"},
+]
+# A world's base is trained by the pretrain stage, which knows nothing of worlds.
+ALLOWED = {("worlds", "stages")}
+
+
+def files(*patterns):
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text())
+
+
+@pytest.mark.parametrize("path", files("kernels/**/*.h", "kernels/**/*.cpp"), ids=lambda p: p.name)
+def test_kernels_know_neither_torch_nor_python_nor_containers(path):
+    allowed = re.compile(r"kernels/|math\.h|cstdint|cstddef|stdint\.h|immintrin\.h|atomic")
+    assert [name for name in includes(path) if not allowed.match(name)] == []
+
+
+@pytest.mark.parametrize("path", files("csrc/rewards/*"), ids=lambda p: p.name)
+def test_rewards_need_only_the_standard_library(path):
+    banned = re.compile(r"ATen|torch|c10|pybind11|Python|csrc/(?!rewards/)|kernels/")
+    assert [name for name in includes(path) if banned.match(name)] == []
+
+
+@pytest.mark.parametrize(
+    "path", files("csrc/*.h", "csrc/*.cpp", "csrc/engine/*"), ids=lambda p: p.name
+)
+def test_ops_know_nothing_of_bindings_or_python(path):
+    banned = re.compile(r"csrc/bindings|pybind11|Python|torch/csrc|c10/cuda")
+    assert [name for name in includes(path) if banned.match(name)] == []
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "r1core":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("r1core."):
+            yield node.module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", files("python/r1core/**/*.py"), ids=lambda p: p.name)
+def test_python_modules_import_only_from_layers_below(path):
+    order = {name: level for level, names in enumerate(LAYERS) for name in names}
+    module = path.relative_to(ROOT / "python/r1core").parts[0].removesuffix(".py")
+    if module == "__init__":
+        return
+    assert module in order, f"give {module} a layer"
+    upward = {
+        name
+        for name in imported_modules(path)
+        if order.get(name, 0) > order[module] and (module, name) not in ALLOWED
+    }
+    assert not upward

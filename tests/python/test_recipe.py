@@ -1,0 +1,124 @@
+import tomllib
+
+import pytest
+
+from r1core.recipe import PACKAGED_RECIPES, RecipeError, load_recipe, parse_recipe, to_toml
+
+RECIPE = """
+name = "test"
+[model]
+world = "sum_chain"
+[[stage]]
+name = "zero"
+kind = "reasoning_rl"
+from = "base"
+data = { world = "sum_chain", split = "train" }
+rewards = [ { name = "accuracy" } ]
+steps = 3
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "recipe.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGED_RECIPES.glob("*.toml")), ids=lambda p: p.stem)
+def test_packaged_recipes_load_by_name_and_by_path(path):
+    assert load_recipe(path.stem) == load_recipe(path) == load_recipe(f"recipes/{path.name}")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGED_RECIPES.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_number_of_a_packaged_stage_says_where_it_is_from(path):
+    text = path.read_text()
+    settings = text[text.index("steps =") :].splitlines()
+    numbers = [line for line in settings if "=" in line and line.split("=")[1].strip()[0].isdigit()]
+    assert len(numbers) > 5
+    bare = [line for line in numbers if "#" not in line]
+    # Sizes of an evaluation and the length of a run are choices of ours, not facts of a source.
+    assert [
+        line
+        for line in bare
+        if line.split()[0] not in ("steps", "every", "questions", "warmup_steps")
+    ] == []
+
+
+def test_overrides_reach_a_stage_by_its_name(write):
+    recipe = load_recipe(write(RECIPE), ["zero.loss.beta=0.5", "seed=7", "zero.sampling.n=4"])
+    assert recipe.stage[0].loss.beta == 0.5
+    assert (recipe.seed, recipe.stage[0].sampling.n) == (7, 4)
+
+
+def test_trl_names_are_understood(write):
+    recipe = load_recipe(
+        write(RECIPE),
+        ["zero.sampling.num_generations=4", "zero.sampling.max_completion_length=9"]
+        + ["zero.optimizer.learning_rate=2e-5"],
+    )
+    stage = recipe.stage[0]
+    assert (stage.sampling.n, stage.sampling.max_new_tokens, stage.optimizer.lr) == (4, 9, 2e-5)
+
+
+def test_a_preset_keeps_its_other_values(write):
+    recipe = load_recipe(write(RECIPE + '[stage.loss]\npreset = "r1"\nbeta = 0.1\n'))
+    loss = recipe.stage[0].loss
+    assert (loss.loss_type, loss.epsilon, loss.beta) == ("grpo", 10.0, 0.1)
+
+
+def test_a_loss_table_without_a_preset_has_trls_defaults(write):
+    recipe = load_recipe(write(RECIPE + "[stage.loss]\nepsilon = 0.3\n"))
+    assert (recipe.stage[0].loss.loss_type, recipe.stage[0].loss.epsilon) == ("dapo", 0.3)
+
+
+def test_the_model_option_replaces_a_world(write):
+    recipe = load_recipe(write(RECIPE), model="some/dir")
+    assert (recipe.model.world, recipe.model.path) == (None, "some/dir")
+
+
+def test_the_resolved_recipe_reads_back_the_same():
+    recipe = load_recipe("quickstart", ["zero.loss.beta=0.25"])
+    assert parse_recipe(tomllib.loads(to_toml(recipe)), "again") == recipe
+
+
+@pytest.mark.parametrize(
+    "override,message",
+    [
+        ("zero.optimiser.lr=1", "unknown key stage.0.*optimiser; did you mean 'optimizer'"),
+        ("zero.sampling.temprature=1", "unknown key .*temprature; did you mean 'temperature'"),
+        ("zero.loss.epsilonn=1", "unknown key .*epsilonn; did you mean 'epsilon'"),
+        ("zero.sampling.n=1", "sampling.n must be >= 2.*got 1"),
+        ("zero.sampling.temperature=0", "temperature must be > 0; got 0"),
+        ("zero.steps=0", "steps: .*greater than or equal to 1; got 0"),
+        ("zero.from=nowhere", "from must be base or a directory; got 'nowhere'"),
+        ("zero.loss.preset=r2", 'preset must be "r1" or "trl"; got \'r2\''),
+        ("model.path=x", "exactly one of world and path"),
+        ("one.steps=3", "'one' is neither a stage nor a table"),
+        ("steps", "--set takes key=value; got 'steps'"),
+        ("zero.steps.x=3", "'steps' is not a table"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_says_what_to_change(write, override, message):
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe(write(RECIPE), [override])
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_recipe_names_the_packaged_ones():
+    with pytest.raises(RecipeError, match="no recipe 'nothing'.*gsm8k_zero, quickstart"):
+        load_recipe("nothing")
+
+
+def test_invalid_toml_is_one_line(write):
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        load_recipe(write("name = "))
+
+
+def test_two_stages_of_one_name_are_refused(write):
+    stage = RECIPE[RECIPE.index("[[stage]]") :]
+    with pytest.raises(RecipeError, match="'zero' is used twice"):
+        load_recipe(write(RECIPE + stage))
