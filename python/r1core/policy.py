@@ -28,6 +28,8 @@ from r1core.types import Prompt, Rollouts, SamplingParams
 
 logger = logging.getLogger(__name__)
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+
 
 class Policy:
     """A causal LM to sample from and to train; one set of weights for both.
@@ -78,6 +80,13 @@ class Policy:
             raise ValueError(
                 f"Policy: cannot load a causal LM from {path}: {_line(error)}"
             ) from None
+        if Path(path).is_dir() and not any(
+            (Path(path) / name).exists() for name in TOKENIZER_FILES
+        ):
+            # transformers would make up an empty tokenizer of the model's type
+            raise ValueError(
+                f"Policy: cannot load a tokenizer from {path}: it holds none of its files"
+            )
         try:
             tokenizer = AutoTokenizer.from_pretrained(path)
         except Exception as error:  # noqa: BLE001 - tokenizers raise what they like

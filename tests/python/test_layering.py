@@ -1,4 +1,4 @@
-"""Dependencies point one way: kernels <- csrc <- bindings, and the core of r1core <- stages <- CLI."""
+"""Dependencies point one way: kernels <- csrc <- bindings <- r1core.<op> <- stages <- CLI."""
 
 import ast
 import re

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from r1core.rewards import RewardSpec, score_rollouts
-from r1core.words import count_reflective_words
 
 from r1core.policy import Policy
+from r1core.rewards import RewardSpec, score_rollouts
 from r1core.sampling import sample_groups
 from r1core.types import Prompt, SamplingParams
+from r1core.words import count_reflective_words
 
 
 class EvaluationConfig(BaseModel):

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from r1core.rewards import RewardSpec, score_rollouts
 from torch import Tensor
 
 from r1core.advantage import group_advantage
 from r1core.grpo_loss import LossConfig, grpo_loss, loss_normalizer
 from r1core.policy import Policy
+from r1core.rewards import RewardSpec, score_rollouts
 from r1core.sampling import sample_groups
 from r1core.stages.metrics import Clock, LossTally, rollout_metrics
 from r1core.stages.optimizer import OptimizerConfig, build_optimizer, optimizer_step
