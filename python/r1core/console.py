@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from r1core.progress import StageProgress, progress_callback
-from r1core.words import REFLECTIVE_WORDS
+from r1core.readable import shorten, visible
+from r1core.report_data import SUMMARY, headline
 
 __all__ = [
     "StageProgress",
@@ -27,16 +28,7 @@ __all__ = [
     "progress_callback",
 ]
 
-LONGEST_TEXT = 1500  # characters shown of a prompt or completion; the middle is cut
 TAG = r"</?[A-Za-z_]+>"
-
-SUMMARY = (
-    ("pass@1", "{:.1%}", ""),
-    ("format", "{:.1%}", ""),
-    ("mean length", "{:.1f}", "tokens"),
-    ("reflective words", "{:.2f}", "per completion"),
-)
-"""Headline figures of an evaluation: name, how to write it, unit."""
 
 
 def print_completions(
@@ -122,41 +114,3 @@ def print_summary(
             label = Text.assemble(name, (f"  {unit}", "dim"))
             table.add_row(label, cells[0], Text(cells[1], style="bold"))
     (console or rich.get_console()).print(table)
-
-
-def headline(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the headline figures, named as in `SUMMARY`, that an evaluation's metrics hold.
-
-    Args:
-        metrics: `eval/...` -> float.
-    """
-    words = [metrics.get(f"eval/words/{word}", math.nan) for word in REFLECTIVE_WORDS]
-    known = [count for count in words if math.isfinite(count)]
-    figures = {
-        "pass@1": metrics.get("eval/pass@1", math.nan),
-        "format": metrics.get("eval/format", metrics.get("eval/format_reward", math.nan)),
-        "mean length": metrics.get("eval/mean_length", math.nan),
-        "reflective words": sum(known) if known else math.nan,
-    }
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
-
-
-def visible(text: str) -> str:
-    """Replace control characters but newline and tab by symbols: a terminal would obey them."""
-    return "".join(symbol(character) for character in text)
-
-
-def symbol(character: str) -> str:
-    """Return the character, or a picture of it if it controls a terminal."""
-    code = ord(character)
-    if code < 0x20 and character not in "\n\t":
-        return chr(0x2400 + code)
-    return "\N{SYMBOL FOR DELETE}" if 0x7F <= code < 0xA0 else character
-
-
-def shorten(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Cut the middle out of a long text and say how much was cut."""
-    if len(text) <= longest:
-        return text
-    head, tail = longest * 2 // 3, longest // 3
-    return f"{text[:head]} … [{len(text) - head - tail} characters] … {text[-tail:]}"

@@ -12,6 +12,7 @@ import rich
 from rich.console import Console
 
 from r1core.progress_views import open_view
+from r1core.readable import clock_text, short_number
 
 SHOWN_METRICS = (
     ("reward", ("reward",), "reward {:.2f}"),
@@ -75,7 +76,7 @@ class LongOperation:
 
     def __init__(self, title: str, total: int | None, console: Console) -> None:
         self._view = open_view(console, title, lines_every=math.inf)
-        self._eta = TimeLeft(total)
+        self._eta = TimeLeft(total, first=0)
 
     def __enter__(self) -> Self:
         self._eta.start()
@@ -116,11 +117,16 @@ def progress_callback(
 
 
 class TimeLeft:
-    """Estimates the time left from the steps seen since the start, wherever they began."""
+    """Estimates the time left from the steps done since the start.
 
-    def __init__(self, total: int | None) -> None:
+    Args:
+        total: steps in all; None if unknown.
+        first: steps done at the start; None takes them from the first step seen, one before it.
+    """
+
+    def __init__(self, total: int | None, first: int | None = None) -> None:
         self.total = total
-        self._first: int | None = None
+        self._first = first
         self.start()
 
     def start(self) -> None:
@@ -135,8 +141,8 @@ class TimeLeft:
         """Return "0:45 left", or nothing where it cannot be known."""
         if self._first is None:
             self._first = max(done - 1, 0)
-            if done == 0:  # what came before step 0 (an evaluation, say) is no step's time
-                self.start()
+        if done == 0:  # what came before step 0 (an evaluation, say) is no step's time
+            self.start()
         steps = done - self._first
         if self.total is None or steps <= 0 or done >= self.total:
             return ""
@@ -163,18 +169,3 @@ def note_parts(notes: Mapping[str, Any]) -> list[str]:
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in notes.items()
     ]
-
-
-def clock_text(seconds: float) -> str:
-    """Return "0:45", "12:03" or "2:30:00"."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-def short_number(value: float) -> str:
-    """Return "830", "8.1k" or "2.4M"."""
-    for scale, suffix in ((1e6, "M"), (1e3, "k")):
-        if value >= scale:
-            return f"{value / scale:.1f}{suffix}"
-    return f"{value:.0f}"
