@@ -1,0 +1,41 @@
+from torch import Tensor
+
+torch_version: str
+compiler: str
+
+def isa() -> str: ...
+def best_isa() -> str: ...
+def set_isa(name: str) -> None: ...
+def sample_tokens(
+    logits: Tensor, uniforms: Tensor, temperature: float, top_k: int, top_p: float, min_p: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+def philox_uniforms(
+    seed: int, prompt_uids: Tensor, samples: Tensor, positions: Tensor
+) -> Tensor: ...
+def group_advantage(
+    rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int
+) -> Tensor: ...
+def token_logprobs(
+    logits: Tensor, tokens: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]: ...
+def token_logprobs_backward(
+    logits: Tensor,
+    tokens: Tensor,
+    grad_logprobs: Tensor,
+    grad_entropies: Tensor,
+    temperature: float,
+) -> Tensor: ...
+def grpo_loss(
+    logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    row_weights: Tensor,
+    old_logprobs: Tensor | None,
+    reference_logprobs: Tensor | None,
+    importance_weights: Tensor | None,
+    ratio_min: float,
+    ratio_max: float,
+    delta: float,
+    beta: float,
+    kl_estimator: int,
+) -> tuple[Tensor, Tensor, Tensor]: ...
