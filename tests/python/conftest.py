@@ -5,6 +5,9 @@ import os
 import pytest
 import torch
 
+from r1core.worlds import load_world
+from r1core.worlds.base import base_policy
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -25,3 +28,22 @@ def _same_global_state():
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """Keep pretrained bases in one place for the whole session, subprocesses included."""
+    directory = os.environ.get("R1CORE_CACHE") or str(tmp_path_factory.mktemp("cache"))
+    os.environ["R1CORE_CACHE"] = directory
+    return directory
+
+
+@pytest.fixture(scope="session")
+def _sum_chain_base(shared_cache):
+    return base_policy(load_world("sum_chain"))
+
+
+@pytest.fixture
+def sum_chain_base(_sum_chain_base):
+    """Return a trainable copy of the embedded world's pretrained base."""
+    return _sum_chain_base.trainable_copy()
