@@ -141,8 +141,8 @@ class TimeLeft:
         """Return "0:45 left", or nothing where it cannot be known."""
         if self._first is None:
             self._first = max(done - 1, 0)
-        if done == 0:  # what came before step 0 (an evaluation, say) is no step's time
-            self.start()
+            if done == 0:  # what came before step 0 (an evaluation, say) is no step's time
+                self.start()
         steps = done - self._first
         if self.total is None or steps <= 0 or done >= self.total:
             return ""
