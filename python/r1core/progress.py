@@ -75,7 +75,7 @@ class LongOperation:
     """
 
     def __init__(self, title: str, total: int | None, console: Console) -> None:
-        self._view = open_view(console, title, lines_every=math.inf)
+        self._view = open_view(console, title, lines_every=math.inf, transient=True)
         self._eta = TimeLeft(total, first=0)
 
     def __enter__(self) -> Self:
