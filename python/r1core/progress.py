@@ -75,7 +75,7 @@ class LongOperation:
     """
 
     def __init__(self, title: str, total: int | None, console: Console) -> None:
-        self._view = open_view(console, title, lines_every=math.inf)
+        self._view = open_view(console, title, lines_every=math.inf, transient=True)
         self._eta = TimeLeft(total, first=0)
 
     def __enter__(self) -> Self:
@@ -141,8 +141,8 @@ class TimeLeft:
         """Return "0:45 left", or nothing where it cannot be known."""
         if self._first is None:
             self._first = max(done - 1, 0)
-        if done == 0:  # what came before step 0 (an evaluation, say) is no step's time
-            self.start()
+            if done == 0:  # what came before step 0 (an evaluation, say) is no step's time
+                self.start()
         steps = done - self._first
         if self.total is None or steps <= 0 or done >= self.total:
             return ""

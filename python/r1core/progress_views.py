@@ -24,7 +24,7 @@ class View(Protocol):
         """Show the state: `text` says how it goes, `left` the time left, if known."""
 
     def close(self) -> None:
-        """Leave the last state visible."""
+        """Show the last state, if it was not, and end."""
 
 
 class TwoLines(Progress):
@@ -38,9 +38,9 @@ class TwoLines(Progress):
 
 
 class BarView:
-    """A live bar at the bottom of a terminal."""
+    """A live bar at the bottom of a terminal; a transient one disappears when it is closed."""
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Console, title: str, transient: bool) -> None:
         self._title = title
         self._progress = TwoLines(
             TextColumn("{task.description}", markup=False),
@@ -49,6 +49,7 @@ class BarView:
             TextColumn("{task.fields[left]}", markup=False),
             console=console,
             expand=True,
+            transient=transient,
         )
 
     def show(self, done: int, total: int | None, text: str, left: str) -> None:
@@ -61,7 +62,7 @@ class BarView:
         self._progress.update(self._progress.task_ids[0], completed=done, total=total, **fields)
 
     def close(self) -> None:
-        """Leave the last state and give the terminal back."""
+        """Give the terminal back."""
         self._progress.stop()
 
 
@@ -123,12 +124,19 @@ class CellView:
         self._pending = None
 
 
-def open_view(console: Console, title: str, lines_every: float) -> View:
-    """Choose how to show progress by where the console writes."""
+def open_view(console: Console, title: str, *, lines_every: float, transient: bool = False) -> View:
+    """Choose how to show progress by where the console writes.
+
+    Args:
+        console: where to show it.
+        title: what is in progress.
+        lines_every: steps between the lines of a log.
+        transient: a terminal bar disappears when the work is done.
+    """
     if console.is_jupyter:
         return CellView(title)
     if console.is_terminal:
-        return BarView(console, title)
+        return BarView(console, title, transient)
     return LineView(console, title, lines_every)
 
 

@@ -149,6 +149,25 @@ def test_progress_callback_reports_long_work_and_how_it_goes(log, clock):
     ]
 
 
+def test_progress_callback_appears_even_while_nothing_is_done(log, clock):
+    with progress_callback("sampling", 100, log) as on_progress:
+        on_progress(0)
+        clock[0] += 2
+        on_progress(0, tokens=4096)
+    assert lines(log) == ["sampling 0/100: tokens 4096"]
+
+
+def test_progress_of_long_work_may_appear_within_a_stage(terminal, clock):
+    with StageProgress("zero", 30, terminal) as shown:
+        shown.update(1, METRICS)
+        with progress_callback("evaluating", 8, terminal) as on_progress:
+            clock[0] += 2
+            on_progress(8)
+        shown.update(2, METRICS)
+    drawn = terminal.file.getvalue()
+    assert "evaluating" in drawn and "2/30" in drawn
+
+
 def test_time_left_counts_only_the_steps_of_this_run(clock):
     left = TimeLeft(200)
     left.start()
