@@ -112,7 +112,8 @@ class Policy:
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     @property
     def max_context(self) -> int | None:
@@ -121,7 +122,7 @@ class Policy:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Iterate over the model's parameters."""
-        return self.model.parameters()
+        yield from self.model.parameters()
 
     def stop_token_ids(self) -> tuple[int, ...]:
         """Return the ids that end a completion: the generation config's and the tokenizer's."""

@@ -135,7 +135,7 @@ def reasoning_rl(
                     reference_RT, _ = reference.logprobs(rows)  # pi_ref
             with clock.phase("forward_backward"):
                 logprobs_RT, entropies_RT = policy.logprobs(rows)  # pi_theta
-                loss, metrics = grpo_loss(  # equations 1, 2
+                loss, loss_metrics = grpo_loss(  # equations 1, 2
                     logprobs_RT,
                     advantages_R,
                     mask=mask_RT,
@@ -143,8 +143,8 @@ def reasoning_rl(
                     normalizer=normalizer,
                     config=config.loss,
                 )
-                loss.backward()
-            losses.add(metrics, logprobs_RT, rows)
+                loss.backward()  # type: ignore[no-untyped-call]
+            losses.add(loss_metrics, logprobs_RT, rows)
         with clock.phase("optimizer"):
             learning_rate = scheduler.get_last_lr()[0]
             where = f"reasoning_rl, step {step}"
