@@ -34,7 +34,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> grpo_loss(
     const at::Tensor& row_weights, const std::optional<at::Tensor>& old_logprobs,
     const std::optional<at::Tensor>& reference_logprobs,
     const std::optional<at::Tensor>& importance_weights, double ratio_min, double ratio_max,
-    double delta, double beta, std::int64_t kl_estimator) {
+    double delta, double beta, std::int64_t kl_estimator, bool sequence_ratio) {
   R1_REQUIRE(logprobs.dim() == 2, "logprobs must be [N, T]; got ", logprobs.sizes());
   const std::int64_t N = logprobs.size(0), T = logprobs.size(1);
   R1_REQUIRE(mask.scalar_type() == at::kBool, "mask must be bool; got ", mask.scalar_type());
@@ -51,8 +51,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> grpo_loss(
   const at::Tensor reference = optional_double("reference_logprobs", reference_logprobs, shape);
   const at::Tensor importance = optional_double("importance_weights", importance_weights, shape);
   const at::Tensor counted = mask.contiguous(), weights = as_double(row_weights);
-  const kernels::GrpoLossOptions options{ratio_min, ratio_max, delta, beta,
-                                         static_cast<kernels::KlEstimator>(kl_estimator)};
+  const kernels::GrpoLossOptions options{
+      ratio_min,     ratio_max, delta, beta, static_cast<kernels::KlEstimator>(kl_estimator),
+      sequence_ratio};
   at::Tensor gradient = at::empty_like(current);
   const kernels::GrpoLossSums sums = R1_CPU(grpo_loss_cpu)(
       current.const_data_ptr<double>(), data_or_null(old), data_or_null(reference),

@@ -21,5 +21,5 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> grpo_loss(
     const at::Tensor& row_weights, const std::optional<at::Tensor>& old_logprobs,
     const std::optional<at::Tensor>& reference_logprobs,
     const std::optional<at::Tensor>& importance_weights, double ratio_min, double ratio_max,
-    double delta, double beta, std::int64_t kl_estimator);
+    double delta, double beta, std::int64_t kl_estimator, bool sequence_ratio);
 }  // namespace r1

@@ -2,11 +2,41 @@
 
 #include <ATen/ops/empty.h>
 
+#include <cmath>
+#include <vector>
+
 #include "csrc/check.h"
+#include "csrc/parallel.h"
 #include "kernels/common/philox.h"
 #include "kernels/sampling.h"
 
 namespace r1 {
+
+namespace {
+
+constexpr std::int64_t kCounterEnd = std::int64_t{1} << 32;
+
+void check_uniforms(const at::Tensor& uniforms) {
+  const double* uniform = uniforms.const_data_ptr<double>();
+  for (std::int64_t n = 0; n < uniforms.size(0); ++n)
+    if (!(uniform[n] > 0 && uniform[n] < 1))
+      reject("sample_tokens", "uniforms must be in (0, 1); got ", uniform[n]);
+}
+
+at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::int64_t N) {
+  constexpr const char* function = "philox_uniforms";
+  if (counters.dim() != 1 || counters.size(0) != N || counters.scalar_type() != at::kLong)
+    reject(function, name, " must be [N = ", N, "] int64; got ", counters.sizes(), " ",
+           counters.scalar_type());
+  const at::Tensor values = counters.contiguous();
+  const std::int64_t* value = values.const_data_ptr<std::int64_t>();
+  for (std::int64_t n = 0; n < N; ++n)
+    if (value[n] < 0 || value[n] >= kCounterEnd)
+      reject(function, name, " must be in [0, 2^32); got ", value[n]);
+  return values;
+}
+
+}  // namespace
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
     const at::Tensor& logits, const at::Tensor& uniforms, double temperature, std::int64_t top_k,
@@ -17,45 +47,48 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
                  uniforms.scalar_type() == at::kDouble,
              "uniforms must be [N = ", logits.size(0), "] float64; got ", uniforms.sizes(), " ",
              uniforms.scalar_type());
-  R1_REQUIRE(temperature > 0, "temperature must be > 0; got ", temperature);
+  R1_REQUIRE(temperature > 0 && std::isfinite(temperature),
+             "temperature must be finite and > 0; got ", temperature);
   R1_REQUIRE(top_k >= 0, "top_k must be >= 0; got ", top_k);
   R1_REQUIRE(top_p > 0 && top_p <= 1, "top_p must be in (0, 1]; got ", top_p);
   R1_REQUIRE(min_p >= 0 && min_p < 1, "min_p must be in [0, 1); got ", min_p);
   const at::Tensor rows = logits.contiguous(), draws = uniforms.contiguous();
+  check_uniforms(draws);
   const std::int64_t N = rows.size(0), V = rows.size(1);
   at::Tensor tokens = at::empty({N}, rows.options().dtype(at::kLong));
   at::Tensor logprobs = at::empty({N}, rows.options());
   at::Tensor truncated_logprobs = at::empty({N}, rows.options());
   at::Tensor entropies = at::empty({N}, rows.options());
-  at::Tensor workspace = at::empty({kernels::sample_workspace(V)}, rows.options());
   const kernels::SamplingFilter filter{static_cast<float>(temperature), top_k,
                                        static_cast<float>(top_p), static_cast<float>(min_p)};
-  R1_CPU(sample_cpu)
-  (rows.const_data_ptr<float>(), N, V, filter, draws.const_data_ptr<double>(),
-   workspace.mutable_data_ptr<float>(), tokens.mutable_data_ptr<std::int64_t>(),
-   logprobs.mutable_data_ptr<float>(), truncated_logprobs.mutable_data_ptr<float>(),
-   entropies.mutable_data_ptr<float>());
+  parallel_rows(N, V, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> workspace(static_cast<std::size_t>(kernels::sample_workspace(V)));
+    R1_CPU(sample_cpu)
+    (rows.const_data_ptr<float>() + begin * V, end - begin, V, filter,
+     draws.const_data_ptr<double>() + begin, workspace.data(),
+     tokens.mutable_data_ptr<std::int64_t>() + begin, logprobs.mutable_data_ptr<float>() + begin,
+     truncated_logprobs.mutable_data_ptr<float>() + begin,
+     entropies.mutable_data_ptr<float>() + begin);
+  });
   return {tokens, logprobs, truncated_logprobs, entropies};
 }
 
 at::Tensor philox_uniforms(std::uint64_t seed, const at::Tensor& prompt_uids,
                            const at::Tensor& samples, const at::Tensor& positions) {
-  for (const at::Tensor& counters : {prompt_uids, samples, positions}) {
-    R1_REQUIRE(counters.dim() == 1 && counters.size(0) == prompt_uids.size(0) &&
-                   counters.scalar_type() == at::kLong,
-               "counters must be [N] int64, all of one length; got ", counters.sizes(), " ",
-               counters.scalar_type());
-  }
-  const at::Tensor uid = prompt_uids.contiguous(), sample = samples.contiguous(),
-                   position = positions.contiguous();
-  at::Tensor uniforms = at::empty({uid.size(0)}, uid.options().dtype(at::kDouble));
-  for (std::int64_t n = 0; n < uid.size(0); ++n) {
-    uniforms.mutable_data_ptr<double>()[n] = kernels::philox_uniform(
-        seed, static_cast<std::uint32_t>(position.const_data_ptr<std::int64_t>()[n]),
-        static_cast<std::uint32_t>(sample.const_data_ptr<std::int64_t>()[n]),
-        static_cast<std::uint32_t>(uid.const_data_ptr<std::int64_t>()[n]),
-        kernels::PhiloxStream::kSampling);
-  }
+  R1_REQUIRE(prompt_uids.dim() == 1, "prompt_uids must be [N] int64; got ", prompt_uids.sizes());
+  const std::int64_t N = prompt_uids.size(0);
+  const at::Tensor uids = checked_counters("prompt_uids", prompt_uids, N);
+  const at::Tensor sample_ids = checked_counters("samples", samples, N);
+  const at::Tensor places = checked_counters("positions", positions, N);
+  const std::int64_t* uid = uids.const_data_ptr<std::int64_t>();
+  const std::int64_t* sample = sample_ids.const_data_ptr<std::int64_t>();
+  const std::int64_t* position = places.const_data_ptr<std::int64_t>();
+  at::Tensor uniforms = at::empty({N}, uids.options().dtype(at::kDouble));
+  double* uniform = uniforms.mutable_data_ptr<double>();
+  for (std::int64_t n = 0; n < N; ++n)
+    uniform[n] = kernels::philox_uniform(
+        seed, static_cast<std::uint32_t>(position[n]), static_cast<std::uint32_t>(sample[n]),
+        static_cast<std::uint32_t>(uid[n]), kernels::PhiloxStream::kSampling);
   return uniforms;
 }
 

@@ -15,8 +15,8 @@ enum class AdvantageBaseline : int { mean, leave_one_out };
 ///
 ///     advantage[p,g] = (reward[p,g] - mean(reward[p,:])) / (std(reward[p,:]) + eps)
 ///
-/// A NaN reward is masked: it leaves every mean and std, and its advantage is 0. So is a whole
-/// group with fewer than two finite rewards.
+/// A reward that is not finite is masked: it leaves every mean and std, and its advantage is 0. So
+/// is a whole group with fewer than two finite rewards.
 ///
 /// Numerics: sums in double, relative to the group's first finite reward, so a group that agrees
 ///           gets exactly 0; deterministic. The batch's std is over every finite reward.

@@ -17,7 +17,7 @@ Moments moments(const float* rewards, std::int64_t size, int ddof) {
   Moments result;
   double sum = 0;
   for (std::int64_t i = 0; i < size; ++i) {
-    if (!::isfinite(rewards[i])) continue;
+    if (!__builtin_isfinite(rewards[i])) continue;
     if (result.count++ == 0) result.origin = rewards[i];
     sum += rewards[i] - result.origin;
   }
@@ -25,7 +25,7 @@ Moments moments(const float* rewards, std::int64_t size, int ddof) {
   result.mean = sum / static_cast<double>(result.count);
   double squares = 0;
   for (std::int64_t i = 0; i < size; ++i) {
-    if (!::isfinite(rewards[i])) continue;
+    if (!__builtin_isfinite(rewards[i])) continue;
     const double deviation = rewards[i] - result.origin - result.mean;
     squares += deviation * deviation;
   }
@@ -52,7 +52,7 @@ void group_advantage_cpu(const float* rewards, float* advantages, std::int64_t n
     if (scale == AdvantageScale::group) factor /= group.std + eps;
     if (scale == AdvantageScale::batch) factor /= batch_std + eps;
     for (std::int64_t g = 0; g < group_size; ++g) {
-      const bool counts = group.count > 1 && ::isfinite(reward[g]);
+      const bool counts = group.count > 1 && __builtin_isfinite(reward[g]);
       advantage[g] =
           counts ? static_cast<float>((reward[g] - group.origin - group.mean) * factor) : 0.f;
     }

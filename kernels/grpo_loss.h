@@ -14,6 +14,7 @@ struct GrpoLossOptions {
   double delta;      // upper bound of the unclipped ratio (two-sided clipping); infinity: none
   double beta;       // KL coefficient; 0: no KL
   KlEstimator kl_estimator;
+  bool sequence_ratio;  // one ratio per row: exp of the mean log-ratio of its tokens (GSPO)
 };
 
 /// Sums over the masked tokens; the caller divides by `tokens`.
@@ -29,6 +30,8 @@ struct GrpoLossSums {
 ///
 ///     loss = sum_n weight[n] sum_t mask (-min(min(ratio, delta) A, clip(ratio) A) w + beta KL)
 ///     ratio = exp(logprob - old),  k3 = exp(ref - logprob) - (ref - logprob) - 1
+///
+/// With `sequence_ratio` every token of a row has the ratio exp(mean_t mask (logprob - old)).
 ///
 /// Numerics: every token in double, summed row by row in order; deterministic. Where the ratio is
 /// inside the clip range both branches agree and the gradient is the unclipped one's.

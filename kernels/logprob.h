@@ -22,7 +22,11 @@ R1_PER_ISA(void token_logprobs_cpu(const float* logits, const std::int64_t* toke
                                    std::int64_t rows, std::int64_t vocab, float temperature,
                                    float* logprobs, float* entropies) noexcept;)
 
-/// Gradient of sum(grad_logprob * logprob + grad_entropy * entropy) with respect to the logits.
+/// Gradient of sum(grad_logprob * logprob + grad_entropy * entropy) with respect to the logits:
+///
+///     d logprob / d z_j = [j = token] - p_j,  d entropy / d z_j = -p_j (log p_j + entropy)
+///
+/// A row whose two gradients are 0 is not read.
 ///
 /// @param grad_logits  [rows, vocab]; may be `logits` itself
 R1_PER_ISA(void token_logprobs_backward_cpu(const float* logits, const std::int64_t* tokens,

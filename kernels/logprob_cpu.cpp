@@ -25,6 +25,10 @@ void token_logprobs_backward_cpu(const float* logits, const std::int64_t* tokens
   for (std::int64_t n = 0; n < rows; ++n) {
     const float* row = logits + n * vocab;
     float* grad = grad_logits + n * vocab;
+    if (grad_logprobs[n] == 0 && grad_entropies[n] == 0) {  // a masked token
+      for (std::int64_t j = 0; j < vocab; ++j) grad[j] = 0;
+      continue;
+    }
     const SoftmaxRow softmax = softmax_row(row, vocab, scale, nullptr);
     const float log_sum = static_cast<float>(::log(softmax.sum));
     const float inverse_sum = static_cast<float>(1 / softmax.sum);
@@ -32,15 +36,15 @@ void token_logprobs_backward_cpu(const float* logits, const std::int64_t* tokens
     const float grad_logprob = grad_logprobs[n] * scale, grad_entropy = grad_entropies[n] * scale;
     for (std::int64_t j = 0; j < vocab; j += kLanes) {
       const std::int64_t left = vocab - j;
-      const f32x16 z = left >= kLanes ? load(row + j) : load_partial(row + j, left, 0.f);
-      const f32x16 shifted = z * scale - softmax.max;
+      const f32x16 logit = left >= kLanes ? load(row + j) : load_partial(row + j, left, 0.f);
+      const f32x16 shifted = (logit - softmax.max) * scale;
       const f32x16 p = exp(shifted) * inverse_sum;
       const f32x16 surprise = select(p == f32x16{}, f32x16{}, shifted - log_sum + entropy);
-      const f32x16 result = -p * (grad_logprob + grad_entropy * surprise);
+      const f32x16 result = -p * (surprise * grad_entropy + grad_logprob);
       if (left >= kLanes) {
         store(grad + j, result);
       } else {
-        for (std::int64_t i = 0; i < left; ++i) grad[j + i] = result[i];
+        store_partial(grad + j, result, left);
       }
     }
     grad[tokens[n]] += grad_logprob;

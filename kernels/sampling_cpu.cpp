@@ -11,10 +11,10 @@ R1_INLINE void slice_weights(const float* logits, std::int64_t count, float scal
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const std::int64_t left = count - i;
     if (left >= kLanes) {
-      store(weights + i, exp(load(logits + i) * scale - max));
+      store(weights + i, exp((load(logits + i) - max) * scale));
     } else {
-      const f32x16 tail = exp(load_partial(logits + i, left, -__builtin_inff()) * scale - max);
-      for (std::int64_t lane = 0; lane < left; ++lane) weights[i + lane] = tail[lane];
+      const f32x16 tail = load_partial(logits + i, left, -__builtin_inff());
+      store_partial(weights + i, exp((tail - max) * scale), left);
     }
   }
 }
@@ -139,7 +139,8 @@ void sample_cpu(const float* logits, std::int64_t rows, std::int64_t vocab, Samp
                 const double* uniforms, float* workspace, std::int64_t* tokens, float* logprobs,
                 float* truncated_logprobs, float* entropies) noexcept {
   const float scale = 1.f / filter.temperature;
-  const bool filtered = filter.top_k > 0 || filter.top_p < 1.f || filter.min_p > 0.f;
+  const bool filtered =
+      (filter.top_k > 0 && filter.top_k < vocab) || filter.top_p < 1.f || filter.min_p > 0.f;
   float* const weights = workspace;
   float* const slice_sums = workspace + vocab;
   for (std::int64_t n = 0; n < rows; ++n) {
@@ -150,7 +151,7 @@ void sample_cpu(const float* logits, std::int64_t rows, std::int64_t vocab, Samp
       const double mass = apply_filter(row, weights, vocab, filter);
       tokens[n] = walk(weights, vocab, uniforms[n] * mass);
       truncated_logprobs[n] = static_cast<float>(
-          static_cast<double>(row[tokens[n]] * scale - softmax.max) - ::log(mass));
+          static_cast<double>((row[tokens[n]] - softmax.max) * scale) - ::log(mass));
     } else {
       tokens[n] = draw(row, vocab, scale, softmax, uniforms[n], slice_sums, weights);
     }

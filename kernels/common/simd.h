@@ -3,42 +3,102 @@
 
 #include "kernels/common/isa.h"
 
-/// Sixteen float lanes on the compiler's vector extension, whatever the instruction set: a level
-/// with narrower registers splits them, so sums have one order and AVX2 and AVX-512 equal bits.
+/// Sixteen float lanes on the compiler's vector extension. A level with narrower registers holds
+/// them in several (left to the compiler, GCC 12 would take a 64-byte vector apart lane by lane),
+/// so sums have one order at every level and AVX2 and AVX-512 give equal bits.
 namespace r1::kernels::R1_ISA {
-
-constexpr int kLanes = 16;
-typedef float f32x16 __attribute__((vector_size(64)));
-typedef std::int32_t i32x16 __attribute__((vector_size(64)));
 
 #define R1_INLINE [[gnu::always_inline]] static inline
 
-R1_INLINE f32x16 splat(float value) { return value - f32x16{}; }
+constexpr int kLanes = 16;
+#if defined(__AVX512F__)
+constexpr int kRegisterBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kRegisterBytes = 32;
+#else
+constexpr int kRegisterBytes = 16;
+#endif
+constexpr int kParts = 64 / kRegisterBytes;
+typedef float FloatRegister __attribute__((vector_size(kRegisterBytes)));
+typedef std::int32_t IntRegister __attribute__((vector_size(kRegisterBytes)));
+/// A register's worth of floats anywhere in memory.
+typedef float FloatMemory __attribute__((vector_size(kRegisterBytes), aligned(4), may_alias));
+constexpr int kPartLanes = kLanes / kParts;
+
+struct f32x16 {
+  FloatRegister part[kParts];
+};
+/// Integers, or the outcome of a comparison: all bits set in the lanes where it holds.
+struct i32x16 {
+  IntRegister part[kParts];
+};
+
+#define R1_EACH_PART(result, expression)                                                    \
+  _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i) { result.part[i] = expression; } \
+  return result
+#define R1_LANEWISE(Result, Register, op)                                \
+  R1_INLINE Result operator op(const f32x16& a, const f32x16& b) {       \
+    Result result;                                                       \
+    R1_EACH_PART(result, (Register)(a.part[i] op b.part[i]));            \
+  }                                                                      \
+  R1_INLINE Result operator op(const f32x16& a, float b) {               \
+    Result result;                                                       \
+    R1_EACH_PART(result, (Register)(a.part[i] op(b - FloatRegister{}))); \
+  }
+R1_LANEWISE(f32x16, FloatRegister, +)
+R1_LANEWISE(f32x16, FloatRegister, -)
+R1_LANEWISE(f32x16, FloatRegister, *)
+R1_LANEWISE(i32x16, IntRegister, <)
+R1_LANEWISE(i32x16, IntRegister, >)
+R1_LANEWISE(i32x16, IntRegister, ==)
+R1_LANEWISE(i32x16, IntRegister, !=)
+#undef R1_LANEWISE
+
+R1_INLINE f32x16 operator-(const f32x16& a) {
+  f32x16 result;
+  R1_EACH_PART(result, -a.part[i]);
+}
+
+R1_INLINE f32x16& operator+=(f32x16& a, const f32x16& b) { return a = a + b; }
+
+R1_INLINE f32x16 splat(float value) {
+  f32x16 result;
+  R1_EACH_PART(result, value - FloatRegister{});
+}
 
 R1_INLINE f32x16 load(const float* from) {
-  f32x16 lanes;
-  __builtin_memcpy(&lanes, from, sizeof lanes);
-  return lanes;
+  f32x16 result;
+  R1_EACH_PART(result, *reinterpret_cast<const FloatMemory*>(from + i * kPartLanes));
+}
+
+R1_INLINE void store(float* to, const f32x16& lanes) {
+  for (int i = 0; i < kParts; ++i)
+    *reinterpret_cast<FloatMemory*>(to + i * kPartLanes) = lanes.part[i];
 }
 
 /// The first `count` < 16 lanes from memory, `fill` in the others.
 R1_INLINE f32x16 load_partial(const float* from, std::int64_t count, float fill) {
-  f32x16 lanes = splat(fill);
-  for (std::int64_t i = 0; i < count; ++i) lanes[i] = from[i];
-  return lanes;
+  float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : fill;
+  return load(lanes);
 }
 
-R1_INLINE void store(float* to, f32x16 lanes) { __builtin_memcpy(to, &lanes, sizeof lanes); }
-
-R1_INLINE f32x16 select(i32x16 condition, f32x16 yes, f32x16 no) {
-  return reinterpret_cast<f32x16>((reinterpret_cast<i32x16>(yes) & condition) |
-                                  (reinterpret_cast<i32x16>(no) & ~condition));
+R1_INLINE void store_partial(float* to, const f32x16& values, std::int64_t count) {
+  float lanes[kLanes];
+  store(lanes, values);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
-R1_INLINE f32x16 max(f32x16 a, f32x16 b) { return select(a > b, a, b); }
+R1_INLINE f32x16 select(const i32x16& condition, const f32x16& yes, const f32x16& no) {
+  f32x16 result;
+  R1_EACH_PART(result, condition.part[i] ? yes.part[i] : no.part[i]);
+}
+
+/// `b` where either is NaN.
+R1_INLINE f32x16 max(const f32x16& a, const f32x16& b) { return select(a > b, a, b); }
 
 /// Pairwise, lane i with lane i + 8, then + 4, + 2, + 1.
-R1_INLINE float horizontal_sum(f32x16 lanes) {
+R1_INLINE float horizontal_sum(const f32x16& lanes) {
   float sums[kLanes];
   store(sums, lanes);
   for (int width = kLanes / 2; width > 0; width /= 2)
@@ -46,34 +106,43 @@ R1_INLINE float horizontal_sum(f32x16 lanes) {
   return sums[0];
 }
 
-R1_INLINE float horizontal_max(f32x16 lanes) {
+R1_INLINE float horizontal_max(const f32x16& values) {
+  float lanes[kLanes];
+  store(lanes, values);
   float largest = lanes[0];
   for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
   return largest;
 }
 
-/// e^x within 2 ulp for x in [-87.3, 88.7]; exactly 0 below (also for -inf), NaN stays NaN.
-/// x = n ln 2 + r with |r| <= ln 2 / 2, then the degree-6 polynomial of e^r, then 2^n.
-R1_INLINE f32x16 exp(f32x16 x) {
-  const f32x16 clamped =
-      select(x < splat(-87.3f), splat(-87.3f), select(x > splat(88.7f), splat(88.7f), x));
-  const f32x16 magic = splat(12582912.f);  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const f32x16 shifted = clamped * 1.44269504f + magic;
-  const f32x16 n = shifted - magic;
-  f32x16 r = clamped - n * 0.693145752f;
-  r = r - n * 1.42860677e-6f;
-  f32x16 p = splat(1.38888889e-3f);
-  p = p * r + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const i32x16 exponent = (reinterpret_cast<i32x16>(shifted) - 0x4B400000 + 127) << 23;
-  const f32x16 result = p * reinterpret_cast<f32x16>(exponent);
-  return select(x < splat(-87.3f), f32x16{}, select(x != x, x, result));
+/// 2^n for the whole number n in the low bits of `n + 1.5 * 2^23`, n in [-126, 127].
+R1_INLINE f32x16 power_of_two(const f32x16& shifted) {
+  f32x16 result;
+  R1_EACH_PART(result, (FloatRegister)(((IntRegister)shifted.part[i] - 0x4B400000 + 127) << 23));
 }
 
-R1_INLINE float exp(float x) { return exp(splat(x))[0]; }
+/// e^x within 1.5 ulp for x in [-87.3, 88.3]; exactly 1 at 0, exactly 0 below the range (also for
+/// -inf), held at its end above it; NaN stays NaN.
+/// x = n ln 2 + r with |r| <= ln 2 / 2, then 1 + r + r^2 P(r) (Cephes' expf), then 2^n.
+R1_INLINE f32x16 exp(const f32x16& x) {
+  const f32x16 low = splat(-87.3f), high = splat(88.3f);
+  const f32x16 clamped = select(x < low, low, select(x > high, high, x));
+  constexpr float kMagic = 12582912.f;  // 1.5 * 2^23: adding it rounds to the nearest integer
+  const f32x16 shifted = clamped * 1.44269504f + kMagic;
+  const f32x16 n = shifted - kMagic;
+  f32x16 r = clamped - n * 0.693145752f;  // few bits: the product is exact
+  r = r - n * 1.42860677e-6f;
+  f32x16 p = splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r;
+  p = p + 1.0f;
+  const f32x16 result = p * power_of_two(shifted);
+  return select(x < low, f32x16{}, select(x != x, x, result));
+}
+
+#undef R1_EACH_PART
 
 }  // namespace r1::kernels::R1_ISA

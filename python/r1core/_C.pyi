@@ -15,9 +15,7 @@ def philox_uniforms(
 def group_advantage(
     rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int
 ) -> Tensor: ...
-def token_logprobs(
-    logits: Tensor, tokens: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]: ...
+def token_logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]: ...
 def token_logprobs_backward(
     logits: Tensor,
     tokens: Tensor,
@@ -38,4 +36,5 @@ def grpo_loss(
     delta: float,
     beta: float,
     kl_estimator: int,
+    sequence_ratio: bool,
 ) -> tuple[Tensor, Tensor, Tensor]: ...

@@ -20,14 +20,18 @@ class LossConfig:
 
     Attributes:
         loss_type: how token losses are averaged. "grpo": over each completion, then over
-            completions (the paper's 1/|o|). "dapo" and "bnpo": over all tokens, of the whole
-            optimizer step and of this call. "dr_grpo": sum over N * max_completion_length.
+            completions (the paper's 1/|o|). "dapo" and "bnpo": over all tokens. "dr_grpo": sum over
+            N * max_completion_length. TRL counts "bnpo" over each micro-batch; here, as for the
+            others, what is counted is the caller's choice (`normalizer` of `grpo_loss`).
+        importance_sampling_level: "token", or "sequence": one ratio per completion, the exponential
+            of its tokens' mean log-ratio (GSPO).
         epsilon: the ratio is clipped below 1 - epsilon; > 0.
         epsilon_high: and above 1 + epsilon_high (DAPO's clip-higher); None takes epsilon.
         delta: upper bound of the unclipped ratio (two-sided clipping); None: no bound.
         beta: coefficient of the KL divergence to the reference; 0 needs no reference.
         kl_estimator: Schulman's k1, k2 or k3 (the paper: k3).
         mask_truncated_completions: completions that hit the length limit leave the loss.
+        entropy_coef: the mean entropy times this is subtracted from the loss; 0 needs no entropies.
         max_completion_length: constant divisor of "dr_grpo", in tokens; None takes T.
     """
 
@@ -35,12 +39,14 @@ class LossConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     loss_type: LossType = "dapo"
+    importance_sampling_level: Literal["token", "sequence"] = "token"
     epsilon: float = 0.2
     epsilon_high: float | None = None
     delta: float | None = None
     beta: float = 0.0
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     mask_truncated_completions: bool = False
+    entropy_coef: float = 0.0
     max_completion_length: int | None = None
 
     def __post_init__(self) -> None:
@@ -52,11 +58,17 @@ class LossConfig:
         high = self.epsilon if self.epsilon_high is None else self.epsilon_high
         for name, rule, holds in (
             ("loss_type", "grpo, dr_grpo, dapo or bnpo", self.loss_type in get_args(LossType)),
+            (
+                "importance_sampling_level",
+                "token or sequence",
+                self.importance_sampling_level in ("token", "sequence"),
+            ),
             ("epsilon", "> 0", self.epsilon > 0),
             ("epsilon_high", ">= 0 or None", high >= 0),
             ("delta", "> 1 + epsilon_high or None", self.delta is None or self.delta > 1 + high),
             ("beta", ">= 0", self.beta >= 0),
             ("kl_estimator", "k1, k2 or k3", self.kl_estimator in ("k1", "k2", "k3")),
+            ("entropy_coef", "finite", math.isfinite(self.entropy_coef)),
             ("max_completion_length", ">= 1 or None", (self.max_completion_length or 1) >= 1),
         ):
             if not holds:
@@ -100,6 +112,14 @@ class LossMetrics:
         return metrics if self.kl is None else metrics | {"kl": self.kl}
 
 
+def _cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.cpu()
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()
+
+
 @torch.library.custom_op("r1core::grpo_loss", mutates_args=())
 def _grpo_loss(
     logprobs: Tensor,
@@ -114,19 +134,22 @@ def _grpo_loss(
     delta: float,
     beta: float,
     kl_estimator: int,
+    sequence_ratio: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     loss, gradient, sums = _C.grpo_loss(
         logprobs.cpu(),
         advantages.cpu(),
         mask.cpu(),
         row_weights.cpu(),
-        *(x if x is None else x.cpu() for x in (old_logprobs, reference_logprobs)),
-        None if importance_weights is None else importance_weights.cpu(),
+        _cpu(old_logprobs),
+        _cpu(reference_logprobs),
+        _cpu(importance_weights),
         ratio_min,
         ratio_max,
         delta,
         beta,
         kl_estimator,
+        sequence_ratio,
     )
     return loss.to(logprobs.device), gradient.to(logprobs.device), sums
 
@@ -145,7 +168,7 @@ def _setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor, Tensor])
 
 def _backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Any, ...]:
     (gradient,) = ctx.saved_tensors
-    return (grad_loss * gradient, *(None,) * 11)
+    return (grad_loss * gradient, *(None,) * 12)
 
 
 _grpo_loss.register_autograd(_backward, setup_context=_setup_context)
@@ -173,6 +196,7 @@ def grpo_loss(
     old_logprobs: Tensor | None = None,
     reference_logprobs: Tensor | None = None,
     importance_weights: Tensor | None = None,
+    entropies: Tensor | None = None,
     normalizer: float | None = None,
     config: LossConfig,
 ) -> tuple[Tensor, LossMetrics]:
@@ -188,17 +212,21 @@ def grpo_loss(
         old_logprobs: [N, T] under the policy that sampled; None: the same policy, ratio exactly 1.
         reference_logprobs: [N, T] under the reference; required where config.beta > 0.
         importance_weights: [N, T] factors on the policy term, for rollouts from another sampler.
+        entropies: [N, T] nats, differentiable; required where config.entropy_coef is not 0.
         normalizer: `loss_normalizer` of the whole optimizer step, so that accumulation over
-            micro-batches does not change the loss; None counts this call ("bnpo" always does).
+            micro-batches does not change the loss; None counts this call.
         config: the variant.
 
     Returns:
         The scalar loss, and averages for the log.
 
     Raises:
-        ValueError: shapes that do not match, or beta > 0 without a reference.
+        ValueError: shapes that do not match, beta > 0 without a reference, or an entropy_coef
+            without entropies.
     """
-    if normalizer is None or config.loss_type == "bnpo":
+    if config.entropy_coef != 0 and entropies is None:
+        raise ValueError("grpo_loss: entropies must be given where entropy_coef is not 0; got None")
+    if normalizer is None:
         normalizer = loss_normalizer(mask, config)
     row_weights_N = torch.full((logprobs.shape[0],), 1 / normalizer, dtype=torch.float64)
     if config.loss_type == "grpo":
@@ -209,18 +237,23 @@ def grpo_loss(
         advantages.detach(),
         mask,
         row_weights_N,
-        *(x if x is None else x.detach() for x in (old_logprobs, reference_logprobs)),
-        None if importance_weights is None else importance_weights.detach(),
+        _detached(old_logprobs),
+        _detached(reference_logprobs),
+        _detached(importance_weights),
         1 - config.epsilon,
         1 + high,
         math.inf if config.delta is None else config.delta,
         config.beta,
         int(config.kl_estimator[1]),
+        config.importance_sampling_level == "sequence",
     )
+    if config.entropy_coef != 0 and entropies is not None:
+        weights_N1 = row_weights_N[:, None].to(entropies)
+        loss = loss - config.entropy_coef * (entropies.where(mask, 0) * weights_N1).sum()
     return loss, _metrics(loss, sums, reference_logprobs is not None)
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # reads the sums' values
 def _metrics(loss: Tensor, sums: Tensor, has_reference: bool) -> LossMetrics:
     kl, tokens, low, high = sums.tolist()
     counted = max(1.0, tokens)

@@ -70,6 +70,7 @@ def grpo_loss(
     reference_logprobs_NT: Tensor | None = None,
     *,
     loss_type: str = "grpo",
+    importance_sampling_level: str = "token",
     epsilon: float = 0.2,
     epsilon_high: float = 0.2,
     delta: float = float("inf"),
@@ -77,7 +78,11 @@ def grpo_loss(
     kl_estimator: str = "k3",
 ) -> Tensor:
     """DeepSeek-R1, equations 1 and 2, with the averages of the variants."""
-    ratio = (logprobs_NT - old_logprobs_NT).exp()
+    log_ratio = logprobs_NT - old_logprobs_NT
+    if importance_sampling_level == "sequence":
+        tokens_N1 = mask_NT.sum(-1, keepdim=True).clamp(min=1)
+        log_ratio = (log_ratio * mask_NT).sum(-1, keepdim=True) / tokens_N1
+    ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
     token_loss = -torch.minimum(ratio.clamp(max=delta) * advantages_NT, clipped * advantages_NT)
     if reference_logprobs_NT is not None:

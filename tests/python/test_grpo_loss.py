@@ -63,6 +63,73 @@ def test_gradcheck(loss_type):
     )
 
 
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_the_sequence_ratio_matches_the_oracle_and_its_gradient_the_differences(loss_type):
+    logprobs, old, reference, advantages, mask = case(N=17, T=31)
+    mask[3] = False
+    config = LossConfig(loss_type=loss_type, beta=0.1, importance_sampling_level="sequence")
+    ours, theirs = (logprobs.clone().requires_grad_() for _ in range(2))
+
+    def loss(x):
+        return grpo_loss(
+            x, advantages, mask=mask, old_logprobs=old, reference_logprobs=reference, config=config
+        )[0]
+
+    expected = oracle.grpo_loss(
+        theirs,
+        advantages[:, None],
+        mask,
+        old,
+        reference,
+        loss_type=loss_type,
+        importance_sampling_level="sequence",
+        beta=0.1,
+    )
+    torch.testing.assert_close(loss(ours), expected)
+    loss(ours).backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_the_entropy_bonus_raises_the_entropy_of_the_masked_tokens():
+    logprobs, _, _, advantages, mask = case()
+    entropies = torch.rand(5, 7, dtype=torch.float64).requires_grad_()
+    config = LossConfig(entropy_coef=0.02)
+    plain, _ = grpo_loss(logprobs, advantages, mask=mask, config=LossConfig())
+    loss, _ = grpo_loss(logprobs, advantages, mask=mask, entropies=entropies, config=config)
+    torch.testing.assert_close(loss, plain - 0.02 * entropies[mask].mean())
+    loss.backward()
+    torch.testing.assert_close(entropies.grad, -0.02 * mask.double() / mask.sum())
+    with pytest.raises(ValueError, match="entropies must be given where entropy_coef is not 0"):
+        grpo_loss(logprobs, advantages, mask=mask, config=config)
+
+
+def test_float32_log_probabilities_give_float32_results_and_masked_ones_are_never_read():
+    logprobs, old, _, advantages, mask = case(N=17, T=31)
+    single = logprobs.float().where(mask, torch.nan).requires_grad_()
+    loss, _ = grpo_loss(single, advantages, mask=mask, old_logprobs=old, config=LossConfig())
+    loss.backward()
+    expected, _ = grpo_loss(logprobs, advantages, mask=mask, old_logprobs=old, config=LossConfig())
+    assert loss.dtype == single.grad.dtype == torch.float32
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+    assert (single.grad[~mask] == 0).all()
+
+
+def test_advantages_may_differ_per_token_and_tensors_may_be_strided():
+    logprobs, old, _, advantages, mask = case()
+    expected, _ = grpo_loss(logprobs, advantages, mask=mask, old_logprobs=old, config=LossConfig())
+    strided = (x.T.contiguous().T for x in (logprobs, old, mask))
+    strided_logprobs, strided_old, strided_mask = strided
+    actual, _ = grpo_loss(
+        strided_logprobs,
+        advantages[:, None].expand(5, 7),
+        mask=strided_mask,
+        old_logprobs=strided_old,
+        config=LossConfig(),
+    )
+    assert torch.equal(actual, expected)
+
+
 def test_without_old_logprobs_the_ratio_is_exactly_one():
     logprobs, _, _, advantages, mask = case()
     logprobs.requires_grad_()
@@ -88,7 +155,7 @@ def test_clip_shares_count_the_tokens_whose_gradient_is_cut():
     assert (metrics.high_clipped, metrics.low_clipped) == (0.25, 0.25)
 
 
-@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo"])
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
 def test_micro_batches_add_up_to_the_whole_batch(loss_type):
     logprobs, old, reference, advantages, mask = case(N=6)
     config = LossConfig(loss_type=loss_type, beta=0.05)
@@ -157,6 +224,8 @@ def test_r1_is_the_papers_setting():
         ({"loss_type": "ppo"}, "loss_type must be grpo, dr_grpo, dapo or bnpo; got ppo"),
         ({"beta": -1}, "beta must be >= 0; got -1"),
         ({"delta": 1.1}, r"delta must be > 1 \+ epsilon_high or None; got 1.1"),
+        ({"importance_sampling_level": "row"}, "importance_sampling_level must be token or seq"),
+        ({"entropy_coef": float("nan")}, "entropy_coef must be finite; got nan"),
         ({"kl_estimator": "k4"}, "kl_estimator must be k1, k2 or k3; got k4"),
     ],
 )
@@ -175,7 +244,7 @@ def test_grpo_loss_rejects_what_does_not_fit():
         grpo_loss(logprobs, advantages, mask=mask, config=LossConfig.r1())
 
 
-def test_two_runs_give_the_same_bits_and_the_op_traces_whole():
+def test_two_runs_give_the_same_bits_compiled_or_not():
     logprobs, old, _, advantages, mask = case(N=17, T=31)
 
     def loss(x):
@@ -184,3 +253,14 @@ def test_two_runs_give_the_same_bits_and_the_op_traces_whole():
     assert torch.equal(loss(logprobs), loss(logprobs))
     compiled = torch.compile(loss, backend="eager")
     assert torch.equal(compiled(logprobs), loss(logprobs))
+
+
+def test_the_op_is_well_registered_and_traces_whole():
+    logprobs, old, reference, advantages, mask = case()
+    op = torch.ops.r1core.grpo_loss.default
+    weights = torch.full((5,), 0.1, dtype=torch.float64)
+    rest = (advantages, mask, weights, old, reference, None, 0.8, 1.2, 2.0, 0.1, 3, False)
+    logprobs.requires_grad_()
+    torch.library.opcheck(op, (logprobs, *rest))
+    compiled = torch.compile(lambda x: op(x, *rest)[0], backend="eager", fullgraph=True)
+    assert torch.equal(compiled(logprobs), op(logprobs, *rest)[0])

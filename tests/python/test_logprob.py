@@ -69,12 +69,24 @@ def test_a_logit_of_minus_infinity_has_probability_zero():
         (torch.zeros(2, 3), torch.zeros(2), 1.0, "tokens must be int64"),
         (torch.zeros(2, 3), torch.tensor([0, 3]), 1.0, r"tokens must be in \[0, 3\); got 3"),
         (torch.zeros(2, 3), torch.tensor([0, -1]), 1.0, r"tokens must be in \[0, 3\); got -1"),
-        (torch.zeros(2, 3), torch.tensor([0, 1]), 0.0, "temperature must be > 0; got 0"),
+        (torch.zeros(2, 3), torch.tensor([0, 1]), 0.0, "temperature must be finite and > 0; got 0"),
     ],
 )
 def test_token_logprobs_reject(logits, tokens, temperature, message):
     with pytest.raises(ValueError, match=message):
         token_logprobs(logits, tokens, temperature=temperature)
+
+
+def test_either_output_alone_has_a_gradient_and_masked_rows_get_exactly_zero():
+    logits_MV, tokens_M = sample(6, 1031)
+    for output in (0, 1):
+        ours, theirs = (logits_MV.double().float().requires_grad_() for _ in range(2))
+        weights_M = torch.tensor([1.0, 0.0, -2.0, 0.0, 3.0, 1.0])
+        (token_logprobs(ours, tokens_M, temperature=0.7)[output] * weights_M).sum().backward()
+        expected = oracle.token_logprobs(theirs.double(), tokens_M, temperature=0.7)[output]
+        (expected * weights_M).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+        assert (ours.grad[[1, 3]] == 0).all()
 
 
 def test_the_op_is_well_registered_and_traces_whole():

@@ -1,11 +1,14 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from r1core import _C, oracle
 from r1core.logprob import token_logprobs
 from r1core.sample_tokens import philox_uniforms, sample_tokens
 
+ISAS = ["portable", "avx2", "avx512"]
 FILTERS = [
     {},
     {"temperature": 0.6},
@@ -49,11 +52,55 @@ def test_log_probabilities_match_the_oracle(V, filters):
         assert truncated_N[n].item() == pytest.approx(p_V[tokens_N[n]].log().item(), abs=1e-4)
 
 
-def test_the_sampler_and_the_scorer_report_the_same_bits():
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_the_sampler_and_the_scorer_report_the_same_bits(filters, isa):
+    if ISAS.index(isa) > ISAS.index(_C.best_isa()):
+        pytest.skip(f"this CPU has no {isa}")
     logits_NV = 3 * torch.randn(64, 2999, generator=torch.Generator().manual_seed(1))
-    tokens_N, logprobs_N, _, entropies_N = sample_tokens(logits_NV, uniforms(64), temperature=0.7)
-    scored = token_logprobs(logits_NV, tokens_N, temperature=0.7)
+    temperature = filters.get("temperature", 1.0)
+    try:
+        _C.set_isa(isa)
+        tokens_N, logprobs_N, _, entropies_N = sample_tokens(logits_NV, uniforms(64), **filters)
+        scored = token_logprobs(logits_NV, tokens_N, temperature=temperature)
+    finally:
+        _C.set_isa(_C.best_isa())
     assert torch.equal(logprobs_N, scored[0]) and torch.equal(entropies_N, scored[1])
+    expected = oracle.token_logprobs(logits_NV.double(), tokens_N, temperature=temperature)
+    torch.testing.assert_close(logprobs_N.double(), expected[0], rtol=1e-6, atol=2e-6)
+    torch.testing.assert_close(entropies_N.double(), expected[1], rtol=1e-6, atol=2e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 10**6), V=st.integers(1, 70), temperature=st.floats(0.05, 20))
+def test_the_most_probable_token_alone_has_truncated_log_probability_zero(seed, V, temperature):
+    logits_NV = 5 * torch.randn(4, V, generator=torch.Generator().manual_seed(seed))
+    draws = uniforms(4, seed)
+    tokens_N, _, truncated_N, _ = sample_tokens(logits_NV, draws, temperature=temperature, top_k=1)
+    assert torch.equal(tokens_N, logits_NV.argmax(-1)) and (truncated_N == 0).all()
+
+
+def test_the_number_of_threads_changes_no_bit():
+    logits_NV = torch.randn(300, 8191, generator=torch.Generator().manual_seed(3))
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        results.append(sample_tokens(logits_NV, uniforms(300), temperature=0.9))
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+def test_a_row_without_a_distribution_gives_nan_and_an_id_in_range():
+    logits_NV = torch.zeros(3, 40)
+    logits_NV[0, 7] = torch.nan
+    logits_NV[1] = -torch.inf
+    logits_NV[2, 5] = torch.inf
+    for filters in ({}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.5}):
+        tokens_N, logprobs_N, truncated_N, entropies_N = sample_tokens(
+            logits_NV, uniforms(3), **filters
+        )
+        assert ((0 <= tokens_N) & (tokens_N < 40)).all()
+        assert logprobs_N.isnan().all() and entropies_N.isnan().all()
 
 
 def test_top_k_of_one_is_argmax_with_ties_to_the_lowest_id():
@@ -127,10 +174,12 @@ def test_philox_numbers_are_distinct_uniform_and_inside_the_interval():
 @pytest.mark.parametrize(
     "changes,message",
     [
-        ({"temperature": 0.0}, "temperature must be > 0; got 0"),
+        ({"temperature": 0.0}, "temperature must be finite and > 0; got 0"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\]; got 0"),
         ({"top_p": 1.5}, r"top_p must be in \(0, 1\]; got 1.5"),
         ({"min_p": 1.0}, r"min_p must be in \[0, 1\); got 1"),
+        ({"uniforms_N": torch.tensor([0.5, 1.0]).double()}, r"uniforms must be in \(0, 1\); got 1"),
+        ({"temperature": float("inf")}, "temperature must be finite and > 0; got inf"),
         ({"top_k": -1}, "top_k must be >= 0; got -1"),
         ({"uniforms_N": torch.zeros(3).double()}, r"uniforms must be \[N = 2\] float64"),
         ({"logits_NV": torch.zeros(2)}, r"logits must be \[N, V >= 1\] float32"),
@@ -140,6 +189,14 @@ def test_sample_tokens_rejects(changes, message):
     arguments = {"logits_NV": torch.zeros(2, 4), "uniforms_N": uniforms(2)} | changes
     with pytest.raises(ValueError, match=message):
         sample_tokens(**arguments)
+
+
+def test_philox_uniforms_rejects_counters_it_would_cut():
+    zeros = torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"samples must be in \[0, 2\^32\); got 4294967296"):
+        philox_uniforms(0, zeros, torch.tensor([0, 2**32]), zeros)
+    with pytest.raises(ValueError, match=r"positions must be \[N = 2\] int64; got \[3\]"):
+        philox_uniforms(0, zeros, zeros, torch.zeros(3, dtype=torch.int64))
 
 
 def test_the_op_is_well_registered():

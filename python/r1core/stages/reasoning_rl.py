@@ -140,6 +140,7 @@ def reasoning_rl(
                     advantages_R,
                     mask=mask_RT,
                     reference_logprobs=reference_RT,
+                    entropies=entropies_RT,
                     normalizer=normalizer,
                     config=config.loss,
                 )
@@ -174,7 +175,7 @@ def micro_batches(
     mask_NT = rollouts.mask_NT & trained_N[:, None]
     normalizer = loss_normalizer(mask_NT, config.loss)
     has_gradient_N = trained_N
-    if config.loss.beta == 0:
+    if config.loss.beta == 0 and config.loss.entropy_coef == 0:
         has_gradient_N = trained_N & (advantages_N != 0)
     for index_R in split_by_tokens(rollouts, has_gradient_N, config.tokens_per_micro_batch):
         rows = rollouts.rows(index_R)
