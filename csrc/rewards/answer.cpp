@@ -1,7 +1,5 @@
 #include "csrc/rewards/answer.h"
 
-#include <algorithm>
-
 #include "csrc/rewards/text.h"
 
 namespace r1 {
@@ -78,13 +76,14 @@ std::string_view find_answer(std::string_view completion) noexcept {
   const std::string_view tagged = last_answer_tag(text);
   if (tagged.data() != nullptr) return tagged;
   if (!closed && text.find(kThinkOpen) != text.npos) return {};
-  const std::string_view box = last_box(text);
-  return box.data() != nullptr ? box : last_gold_mark(text);
+  return last_box(text);
 }
 
 std::string_view find_gold_answer(std::string_view gold) noexcept {
   const std::string_view answer = find_answer(gold);
-  return answer.data() != nullptr ? answer : trim(gold);
+  if (answer.data() != nullptr) return answer;
+  const std::string_view marked = last_gold_mark(gold);
+  return marked.data() != nullptr ? marked : trim(gold);
 }
 
 }  // namespace r1
