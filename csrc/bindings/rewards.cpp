@@ -1,3 +1,128 @@
-#include "csrc/bindings/bindings.h"
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
-void r1::bindings::bind_rewards(py::module_&) {}
+#include "csrc/bindings/bindings.h"
+#include "csrc/check.h"
+#include "csrc/rewards/think_format.h"
+#include "csrc/rewards/verify_math.h"
+
+namespace r1::bindings {
+namespace {
+
+/// UTF-8 views of Python strings, without a copy but for the rare text with lone surrogates, which
+/// strict UTF-8 cannot spell. Holds a reference to each, so the views outlive the GIL.
+class Utf8Texts {
+ public:
+  Utf8Texts(const char* function, const char* argument, const py::sequence& texts) {
+    owners_.reserve(texts.size());
+    views_.reserve(texts.size());
+    for (const py::handle item : texts) {
+      if (!PyUnicode_Check(item.ptr())) {
+        reject(function, argument, " must be strings; got ", Py_TYPE(item.ptr())->tp_name, " at ",
+               views_.size());
+      }
+      add(item);
+    }
+  }
+
+  std::span<const std::string_view> views() const { return views_; }
+
+ private:
+  void add(py::handle item) {
+    Py_ssize_t size = 0;
+    if (const char* data = PyUnicode_AsUTF8AndSize(item.ptr(), &size)) {
+      owners_.push_back(py::reinterpret_borrow<py::object>(item));
+      views_.emplace_back(data, static_cast<std::size_t>(size));
+      return;
+    }
+    PyErr_Clear();
+    PyObject* bytes = PyUnicode_AsEncodedString(item.ptr(), "utf-8", "surrogatepass");
+    if (bytes == nullptr) throw py::error_already_set();
+    owners_.push_back(py::reinterpret_steal<py::object>(bytes));
+    views_.emplace_back(PyBytes_AS_STRING(bytes),
+                        static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
+  }
+
+  std::vector<py::object> owners_;
+  std::vector<std::string_view> views_;
+};
+
+py::object to_python(std::string_view text) {
+  if (text.data() == nullptr) return py::none();
+  PyObject* decoded =
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogatepass");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(decoded);
+}
+
+py::list verify_math_rows(const py::sequence& completions, const py::sequence& golds, int threads) {
+  const Utf8Texts completion_texts("verify_math", "completions", completions);
+  const Utf8Texts gold_texts("verify_math", "golds", golds);
+  const auto completion_views = completion_texts.views(), gold_views = gold_texts.views();
+  if (completion_views.size() != gold_views.size()) {
+    reject("verify_math", "golds must be one per completion, ", completion_views.size(), "; got ",
+           gold_views.size());
+  }
+  if (threads < 1) reject("verify_math", "threads must be >= 1; got ", threads);
+
+  std::vector<Verdict> verdicts(completion_views.size());
+  {
+    const py::gil_scoped_release release;
+    verify_math(completion_views, gold_views, verdicts, threads);
+  }
+  std::vector<py::str> names;
+  for (int i = 0; i < kVerdictStatuses; ++i) {
+    names.emplace_back(std::string(name(static_cast<VerdictStatus>(i))));
+  }
+  py::list rows(verdicts.size());
+  for (std::size_t n = 0; n < verdicts.size(); ++n) {
+    rows[n] = py::make_tuple(names[static_cast<std::size_t>(verdicts[n].status)],
+                             to_python(verdicts[n].answer));
+  }
+  return rows;
+}
+
+std::string math_equal_name(const py::str& answer, const py::str& gold) {
+  const Utf8Texts texts("math_equal", "answer and gold", py::make_tuple(answer, gold));
+  return std::string(name(math_equal(texts.views()[0], texts.views()[1])));
+}
+
+std::vector<std::string> format_faults(const py::sequence& texts, const std::string& style) {
+  const bool answer = style == "think_answer";
+  if (!answer && style != "think_summary") {
+    reject("format_faults", "style must be think_answer or think_summary; got ", style);
+  }
+  const Utf8Texts utf8("format_faults", "texts", texts);
+  std::vector<std::string> faults;
+  faults.reserve(utf8.views().size());
+  for (const std::string_view text : utf8.views()) {
+    faults.emplace_back(phrase(
+        check_think_format(text, answer ? ThinkStyle::think_answer : ThinkStyle::think_summary)));
+  }
+  return faults;
+}
+
+std::vector<int> single_tags(const py::sequence& texts) {
+  const Utf8Texts utf8("single_tags", "texts", texts);
+  std::vector<int> counts;
+  counts.reserve(utf8.views().size());
+  for (const std::string_view text : utf8.views()) counts.push_back(count_single_tags(text));
+  return counts;
+}
+
+}  // namespace
+
+void bind_rewards(py::module_& m) {
+  m.def("verify_math", &verify_math_rows, "completions"_a, "golds"_a, "threads"_a,
+        "(status, answer) per completion; see r1core.rewards.verify_math");
+  m.def("math_equal", &math_equal_name, "answer"_a, "gold"_a,
+        "Status of one pair; see r1core.rewards.math_equal");
+  m.def("format_faults", &format_faults, "texts"_a, "style"_a,
+        "The first rule each text breaks, or \"ok\"; see r1core.rewards.format_faults");
+  m.def("single_tags", &single_tags, "texts"_a,
+        "How many of the four tags each text has exactly once; see r1core.rewards.single_tags");
+}
+
+}  // namespace r1::bindings

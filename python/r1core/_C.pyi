@@ -1,4 +1,11 @@
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
 from torch import Tensor
+
+Status: TypeAlias = Literal[
+    "correct", "wrong", "no_answer", "unparsed_answer", "unparsed_gold", "over_limit"
+]
 
 torch_version: str
 compiler: str
@@ -12,6 +19,12 @@ def sample_tokens(
 def philox_uniforms(
     seed: int, prompt_uids: Tensor, samples: Tensor, positions: Tensor
 ) -> Tensor: ...
+def verify_math(
+    completions: Sequence[str], golds: Sequence[str], threads: int
+) -> list[tuple[Status, str | None]]: ...
+def math_equal(answer: str, gold: str) -> Status: ...
+def format_faults(texts: Sequence[str], style: str) -> list[str]: ...
+def single_tags(texts: Sequence[str]) -> list[int]: ...
 def group_advantage(
     rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int
 ) -> Tensor: ...

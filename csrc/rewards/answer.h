@@ -1,0 +1,25 @@
+#pragma once
+#include <string_view>
+
+namespace r1 {
+
+/// Finds the final answer of a completion: the first of these that is there, the last if several.
+///
+///   1. the body of `<answer> ... </answer>`, and in it a box if it has one;
+///   2. the contents of `\boxed{...}` or `\fbox{...}` (braces nest, `\{` is a character).
+///
+/// Only what follows the last `</think>` is looked at, where there is one: thoughts are drafts. A
+/// text whose `<think>` is still open can only answer by rule 1. A tag or box that is never closed
+/// does not count.
+///
+/// Linear in the text, allocates nothing, accepts any bytes.
+/// @return a trimmed part of `completion`; data() is null where there is no answer, and the result
+///         is empty but not null where an answer is blank
+std::string_view find_answer(std::string_view completion) noexcept;
+
+/// Finds the answer of a gold: by the rules above, else the rest of the line behind the last `####`
+/// (GSM8K's mark), else the whole text, trimmed: "18", "\boxed{18}" and "9 * 2 = 18\n#### 18" are
+/// the same gold.
+std::string_view find_gold_answer(std::string_view gold) noexcept;
+
+}  // namespace r1

@@ -1,0 +1,95 @@
+"""Rewards in TRL's call shape: f(prompts, completions, **columns) -> one score per completion.
+
+A completion is a text, or the messages of one reply; a score of None abstains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from r1core.rewards.verify import FORMAT_OK, Style, format_faults, single_tags, verify_math
+
+Completion = str | Sequence[dict[str, Any]]
+
+
+def accuracy_reward(
+    prompts: Sequence[Any],
+    completions: Sequence[Completion],
+    answer: Sequence[Any] | None = None,
+    solution: Sequence[Any] | None = None,
+    **columns: Any,
+) -> list[float | None]:
+    """Score 1 where the final answer equals the gold, else 0 (DeepSeek-R1, section 2.2).
+
+    Args:
+        prompts: not used.
+        completions: N replies.
+        answer: N golds, text or numbers; a dataset column.
+        solution: the same under TRL's name, used where there is no `answer`.
+        columns: not used.
+
+    Returns:
+        N scores; None where the gold cannot be read.
+
+    Raises:
+        ValueError: neither column is there.
+    """
+    golds = answer if answer is not None else solution
+    if golds is None:
+        raise ValueError(
+            "accuracy_reward: the data must have a column 'answer' or 'solution'; "
+            f"got {sorted(columns) or 'none'}"
+        )
+    verdicts = verify_math([text_of(c) for c in completions], [gold_text(g) for g in golds])
+    return [None if math.isnan(verdict.score) else verdict.score for verdict in verdicts]
+
+
+def format_reward(
+    prompts: Sequence[Any],
+    completions: Sequence[Completion],
+    *,
+    style: Style = "think_answer",
+    prefix: str = "",
+    **columns: Any,
+) -> list[float]:
+    """Score 1 where a completion follows the template, else 0; see `format_faults`.
+
+    Args:
+        prompts: not used.
+        completions: N replies.
+        style: "think_answer" or "think_summary".
+        prefix: put in front of each completion: "<think>" for a trainer whose chat template opens
+            the tag in the prompt. r1core's own stages do that by themselves.
+        columns: not used.
+    """
+    faults = format_faults([prefix + text_of(c) for c in completions], style=style)
+    return [float(fault == FORMAT_OK) for fault in faults]
+
+
+def tag_count_reward(
+    prompts: Sequence[Any], completions: Sequence[Completion], *, prefix: str = "", **columns: Any
+) -> list[float]:
+    """Score a quarter for each of the four tags that occurs exactly once; order does not count."""
+    return [count / 4 for count in single_tags([prefix + text_of(c) for c in completions])]
+
+
+def text_of(completion: Completion) -> str:
+    """Return the text of a completion; of messages, the last one's."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else None
+    if isinstance(content, list):  # parts, as multi-modal templates have them
+        return "".join(part.get("text") or "" for part in content)
+    return content or ""
+
+
+def gold_text(gold: Any) -> str:
+    """Return a gold as the verifier reads it; a number is spelled out without an exponent."""
+    if isinstance(gold, str):
+        return gold
+    if isinstance(gold, float) and math.isfinite(gold):
+        return format(Decimal(repr(gold)), "f")
+    return "" if gold is None else str(gold)
