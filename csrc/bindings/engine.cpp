@@ -18,9 +18,7 @@ OnProgress with_gil(const py::object& callback) {
 
 void bind_spec(py::module_& m) {
   py::class_<Linear>(m, "Linear", "A projection of the engine's table")
-      .def(py::init<at::Tensor, std::optional<at::Tensor>>(), "weight"_a, "bias"_a = py::none())
-      .def_readonly("weight", &Linear::weight)
-      .def_readonly("bias", &Linear::bias);
+      .def(py::init<at::Tensor, std::optional<at::Tensor>>(), "weight"_a, "bias"_a = py::none());
   py::class_<LayerSpec>(m, "LayerSpec", "A decoder layer of the engine's table")
       .def(py::init<>())
       .def_readwrite("input_norm", &LayerSpec::input_norm)

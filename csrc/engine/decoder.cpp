@@ -43,35 +43,30 @@ RotaryTable::RotaryTable(const DecoderSpec& spec, std::int64_t positions)
 Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary, std::int64_t max_prompt,
                  std::int64_t max_own)
     : spec_(spec), rotary_(rotary) {
-  const auto sized = [](std::int64_t count) {
-    return std::vector<float>(static_cast<std::size_t>(count));
-  };
   std::int64_t wide = 0;
   for (const LayerSpec& layer : spec.layers) wide = std::max(wide, layer.gate.weight.size(0));
   const std::int64_t query = spec.heads * spec.head_dim;
-  hidden_ = sized(kMaxRows * spec.hidden());
-  normed_ = sized(kMaxRows * spec.hidden());
-  query_ = sized(kMaxRows * query);
-  key_ = sized(kMaxRows * spec.kv_heads * spec.head_dim);
-  value_ = sized(kMaxRows * spec.kv_heads * spec.head_dim);
-  gate_ = sized(kMaxRows * wide);
-  up_ = sized(kMaxRows * wide);
-  cos_ = sized(kMaxRows * spec.head_dim / 2);
-  sin_ = sized(kMaxRows * spec.head_dim / 2);
-  query_row_ = sized(query);
-  output_row_ = sized(query);
-  scores_ = sized(kernels::attention_workspace(max_prompt, max_own));
+  hidden_ = Buffer(kMaxRows * spec.hidden());
+  normed_ = Buffer(kMaxRows * spec.hidden());
+  query_ = Buffer(kMaxRows * query);
+  key_ = Buffer(kMaxRows * spec.kv_heads * spec.head_dim);
+  value_ = Buffer(kMaxRows * spec.kv_heads * spec.head_dim);
+  gate_ = Buffer(kMaxRows * wide);
+  up_ = Buffer(kMaxRows * wide);
+  cos_ = Buffer(kMaxRows * spec.head_dim / 2);
+  sin_ = Buffer(kMaxRows * spec.head_dim / 2);
+  query_row_ = Buffer(query);
+  output_row_ = Buffer(query);
+  scores_ = Buffer(kernels::attention_workspace(max_prompt, max_own));
 }
 
-void Decoder::project(const Linear& linear, const std::vector<float>& x, std::vector<float>& y,
-                      bool add) {
+void Decoder::project(const Linear& linear, const Buffer& x, Buffer& y, bool add) {
   R1_CPU(linear_cpu)
   (x.data(), panels_, linear.weight.size(1), data(linear.weight),
    linear.bias ? data(*linear.bias) : nullptr, linear.weight.size(0), y.data(), add);
 }
 
-void Decoder::normalize(const std::vector<float>& x, const at::Tensor& weight, std::int64_t groups,
-                        std::vector<float>& y) {
+void Decoder::normalize(const Buffer& x, const at::Tensor& weight, std::int64_t groups, Buffer& y) {
   R1_CPU(rms_norm_cpu)
   (x.data(), panels_, groups, weight.size(0), data(weight), static_cast<float>(spec_.norm_eps),
    y.data());
@@ -163,10 +158,10 @@ void Decoder::feed_forward(const LayerSpec& layer) {
 const float* Decoder::logits(std::int64_t begin, std::int64_t end) {
   const std::int64_t hidden = spec_.hidden(), vocab = spec_.vocab();
   const std::int64_t first = begin / kLanes, panels = (end + kLanes - 1) / kLanes - first;
-  const auto size = static_cast<std::size_t>(panels * kLanes * vocab);
+  const std::int64_t size = panels * kLanes * vocab;
   if (logits_.size() < size) {
-    head_out_.resize(size);
-    logits_.resize(size);
+    head_out_ = Buffer(size);
+    logits_ = Buffer(size);
   }
   const Linear& head = spec_.head;
   R1_CPU(linear_cpu)

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "csrc/engine/buffer.h"
 #include "csrc/engine/kv_cache.h"
 #include "csrc/engine/spec.h"
 
@@ -54,16 +55,15 @@ class Decoder {
   void embed(std::span<const Row> rows);
   void attend(std::size_t layer, std::span<const Row> rows);
   void feed_forward(const LayerSpec& layer);
-  void project(const Linear& linear, const std::vector<float>& x, std::vector<float>& y, bool add);
-  void normalize(const std::vector<float>& x, const at::Tensor& weight, std::int64_t groups,
-                 std::vector<float>& y);
+  void project(const Linear& linear, const Buffer& x, Buffer& y, bool add);
+  void normalize(const Buffer& x, const at::Tensor& weight, std::int64_t groups, Buffer& y);
 
   const DecoderSpec& spec_;
   const RotaryTable& rotary_;
   std::int64_t panels_ = 0;  // of the last forward
   // Panels [panel][width][16]:
-  std::vector<float> hidden_, normed_, query_, key_, value_, gate_, up_, cos_, sin_, head_out_;
-  std::vector<float> query_row_, output_row_, scores_, logits_;
+  Buffer hidden_, normed_, query_, key_, value_, gate_, up_, cos_, sin_, head_out_;
+  Buffer query_row_, output_row_, scores_, logits_;
 };
 
 }  // namespace r1::engine

@@ -41,18 +41,19 @@ class Generated(NamedTuple):
     @classmethod
     def empty(cls, rows: int, columns: int) -> Generated:
         """Return N rows of zeros."""
-        floats = [torch.zeros(rows, columns) for _ in range(3)]
         return cls(
-            torch.zeros(rows, columns, dtype=torch.int64),
-            *floats,
-            torch.zeros(rows, dtype=torch.int64),
-            torch.zeros(rows, dtype=torch.bool),
+            tokens_NT=torch.zeros(rows, columns, dtype=torch.int64),
+            logprobs_NT=torch.zeros(rows, columns),
+            truncated_logprobs_NT=torch.zeros(rows, columns),
+            entropies_NT=torch.zeros(rows, columns),
+            lengths_N=torch.zeros(rows, dtype=torch.int64),
+            stopped_N=torch.zeros(rows, dtype=torch.bool),
         )
 
     def trimmed(self) -> Generated:
         """Drop the columns beyond the longest row."""
         T = int(self.lengths_N.max()) if len(self.lengths_N) else 0
-        return Generated(*(x[:, :T].contiguous() for x in self[:4]), *self[4:])
+        return Generated._make(x[:, :T].contiguous() if x.dim() == 2 else x for x in self)
 
 
 class Engine:
