@@ -1,3 +1,99 @@
+#include "csrc/engine/engine.h"
+
 #include "csrc/bindings/bindings.h"
 
-void r1::bindings::bind_engine(py::module_&) {}
+namespace r1::bindings {
+namespace {
+
+using namespace r1::engine;
+
+/// Progress and Ctrl-C: runs on the thread that called from Python, which holds no GIL meanwhile.
+OnProgress with_gil(const py::object& callback) {
+  return [&callback](std::int64_t tokens, std::int64_t finished) {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (!callback.is_none()) callback(tokens, finished);
+  };
+}
+
+void bind_spec(py::module_& m) {
+  py::class_<Linear>(m, "Linear", "A projection of the engine's table")
+      .def(py::init<at::Tensor, std::optional<at::Tensor>>(), "weight"_a, "bias"_a = py::none());
+  py::class_<LayerSpec>(m, "LayerSpec", "A decoder layer of the engine's table")
+      .def(py::init<>())
+      .def_readwrite("input_norm", &LayerSpec::input_norm)
+      .def_readwrite("query", &LayerSpec::query)
+      .def_readwrite("key", &LayerSpec::key)
+      .def_readwrite("value", &LayerSpec::value)
+      .def_readwrite("output", &LayerSpec::output)
+      .def_readwrite("query_norm", &LayerSpec::query_norm)
+      .def_readwrite("key_norm", &LayerSpec::key_norm)
+      .def_readwrite("feed_forward_norm", &LayerSpec::feed_forward_norm)
+      .def_readwrite("gate", &LayerSpec::gate)
+      .def_readwrite("up", &LayerSpec::up)
+      .def_readwrite("down", &LayerSpec::down)
+      .def_readwrite("window", &LayerSpec::window);
+  py::class_<DecoderSpec>(m, "DecoderSpec", "A model as the engine's table of live parameters")
+      .def(py::init<>())
+      .def_readwrite("heads", &DecoderSpec::heads)
+      .def_readwrite("kv_heads", &DecoderSpec::kv_heads)
+      .def_readwrite("head_dim", &DecoderSpec::head_dim)
+      .def_readwrite("max_positions", &DecoderSpec::max_positions)
+      .def_readwrite("norm_eps", &DecoderSpec::norm_eps)
+      .def_readwrite("inverse_frequencies", &DecoderSpec::inverse_frequencies)
+      .def_readwrite("embedding", &DecoderSpec::embedding)
+      .def_readwrite("layers", &DecoderSpec::layers)
+      .def_readwrite("final_norm", &DecoderSpec::final_norm)
+      .def_readwrite("head", &DecoderSpec::head);
+}
+
+py::tuple generate_from_python(const DecoderSpec& spec, const std::vector<at::Tensor>& prompts,
+                               const std::vector<std::int64_t>& prompt_uids,
+                               const GenerateOptions& options, const py::object& on_step) {
+  Completions results;
+  {
+    const py::gil_scoped_release release;
+    results = generate(spec, prompts, prompt_uids, options, with_gil(on_step));
+  }
+  return py::make_tuple(results.tokens, results.logprobs, results.truncated_logprobs,
+                        results.entropies, results.lengths, results.stopped);
+}
+
+py::list logprobs_from_python(const DecoderSpec& spec, const std::vector<at::Tensor>& sequences,
+                              const std::vector<std::int64_t>& prompt_lengths, double temperature,
+                              int threads) {
+  const py::none nothing;
+  std::vector<Scores> scores;
+  {
+    const py::gil_scoped_release release;
+    scores = logprobs(spec, sequences, prompt_lengths, temperature, threads, with_gil(nothing));
+  }
+  py::list pairs;
+  for (const Scores& score : scores) pairs.append(py::make_tuple(score.logprobs, score.entropies));
+  return pairs;
+}
+
+}  // namespace
+
+void bind_engine(py::module_& m) {
+  bind_spec(m);
+  py::class_<GenerateOptions>(m, "GenerateOptions", "How the engine draws completions")
+      .def(py::init<>())
+      .def_readwrite("n", &GenerateOptions::n)
+      .def_readwrite("temperature", &GenerateOptions::temperature)
+      .def_readwrite("top_k", &GenerateOptions::top_k)
+      .def_readwrite("top_p", &GenerateOptions::top_p)
+      .def_readwrite("min_p", &GenerateOptions::min_p)
+      .def_readwrite("max_new_tokens", &GenerateOptions::max_new_tokens)
+      .def_readwrite("stop_token_ids", &GenerateOptions::stop_token_ids)
+      .def_readwrite("seed", &GenerateOptions::seed)
+      .def_readwrite("slots", &GenerateOptions::slots)
+      .def_readwrite("threads", &GenerateOptions::threads);
+  m.def("engine_generate", &generate_from_python, "spec"_a, "prompts"_a, "prompt_uids"_a,
+        "options"_a, "on_step"_a = py::none(),
+        "-> (tokens, logprobs, truncated_logprobs, entropies [N, T], lengths [N], stopped [N])");
+  m.def("engine_logprobs", &logprobs_from_python, "spec"_a, "sequences"_a, "prompt_lengths"_a,
+        "temperature"_a, "threads"_a, "-> [(logprobs, entropies), ...] of the completions");
+}
+
+}  // namespace r1::bindings

@@ -25,6 +25,19 @@ typedef std::int32_t IntRegister __attribute__((vector_size(kRegisterBytes)));
 typedef float FloatMemory __attribute__((vector_size(kRegisterBytes), aligned(4), may_alias));
 constexpr int kPartLanes = kLanes / kParts;
 
+R1_INLINE FloatRegister load_register(const float* from) {
+  return *reinterpret_cast<const FloatMemory*>(from);
+}
+
+R1_INLINE void store_register(float* to, FloatRegister lanes) {
+  *reinterpret_cast<FloatMemory*>(to) = lanes;
+}
+
+/// Compile-time indices. Folds over them unroll before g++ decides what lives in registers, which a
+/// loop over an array of accumulators does not.
+template <int... I>
+struct Indices {};
+
 struct f32x16 {
   FloatRegister part[kParts];
 };
@@ -48,6 +61,7 @@ struct i32x16 {
 R1_LANEWISE(f32x16, FloatRegister, +)
 R1_LANEWISE(f32x16, FloatRegister, -)
 R1_LANEWISE(f32x16, FloatRegister, *)
+R1_LANEWISE(f32x16, FloatRegister, /)
 R1_LANEWISE(i32x16, IntRegister, <)
 R1_LANEWISE(i32x16, IntRegister, >)
 R1_LANEWISE(i32x16, IntRegister, ==)
@@ -68,12 +82,11 @@ R1_INLINE f32x16 splat(float value) {
 
 R1_INLINE f32x16 load(const float* from) {
   f32x16 result;
-  R1_EACH_PART(result, *reinterpret_cast<const FloatMemory*>(from + i * kPartLanes));
+  R1_EACH_PART(result, load_register(from + i * kPartLanes));
 }
 
 R1_INLINE void store(float* to, const f32x16& lanes) {
-  for (int i = 0; i < kParts; ++i)
-    *reinterpret_cast<FloatMemory*>(to + i * kPartLanes) = lanes.part[i];
+  for (int i = 0; i < kParts; ++i) store_register(to + i * kPartLanes, lanes.part[i]);
 }
 
 /// The first `count` < 16 lanes from memory, `fill` in the others.

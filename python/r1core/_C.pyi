@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -51,3 +51,62 @@ def grpo_loss(
     kl_estimator: int,
     sequence_ratio: bool,
 ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+class Linear:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None: ...
+
+class LayerSpec:
+    input_norm: Tensor
+    query: Linear
+    key: Linear
+    value: Linear
+    output: Linear
+    query_norm: Tensor | None
+    key_norm: Tensor | None
+    feed_forward_norm: Tensor
+    gate: Linear
+    up: Linear
+    down: Linear
+    window: int
+    def __init__(self) -> None: ...
+
+class DecoderSpec:
+    heads: int
+    kv_heads: int
+    head_dim: int
+    max_positions: int
+    norm_eps: float
+    inverse_frequencies: Tensor
+    embedding: Tensor
+    layers: list[LayerSpec]
+    final_norm: Tensor
+    head: Linear
+    def __init__(self) -> None: ...
+
+class GenerateOptions:
+    n: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    max_new_tokens: int
+    stop_token_ids: list[int]
+    seed: int
+    slots: int
+    threads: int
+    def __init__(self) -> None: ...
+
+def engine_generate(
+    spec: DecoderSpec,
+    prompts: Sequence[Tensor],
+    prompt_uids: Sequence[int],
+    options: GenerateOptions,
+    on_step: Callable[[int, int], object] | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
+def engine_logprobs(
+    spec: DecoderSpec,
+    sequences: Sequence[Tensor],
+    prompt_lengths: Sequence[int],
+    temperature: float,
+    threads: int,
+) -> list[tuple[Tensor, Tensor]]: ...

@@ -1,14 +1,36 @@
-"""Placeholder until the engine lands."""
+"""The CPU engine: grouped sampling and scoring from a module's own parameters.
+
+Shapes: P prompts, G rollouts per prompt, N = P * G, T completion positions.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from r1core import _C
+from r1core.decoder_spec import decoder_spec, unsupported_reason
+from r1core.types import SamplingParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 class Generated(NamedTuple):
+    """What a sampler drew; columns beyond a row's length hold 0.
+
+    Attributes:
+        tokens_NT: int64 [N, T]; a stop token is a row's last token and counts.
+        logprobs_NT: float32 [N, T], under the tempered, unfiltered distribution.
+        truncated_logprobs_NT: float32 [N, T], after top-k, top-p and min-p.
+        entropies_NT: float32 [N, T], nats, of the tempered, unfiltered distribution.
+        lengths_N: int64 [N], tokens.
+        stopped_N: bool [N], whether a stop token ended the row.
+    """
+
     tokens_NT: Tensor
     logprobs_NT: Tensor
     truncated_logprobs_NT: Tensor
@@ -19,22 +41,118 @@ class Generated(NamedTuple):
     @classmethod
     def empty(cls, rows: int, columns: int) -> Generated:
         """Return N rows of zeros."""
-        floats = [torch.zeros(rows, columns) for _ in range(3)]
         return cls(
-            torch.zeros(rows, columns, dtype=torch.int64),
-            *floats,
-            torch.zeros(rows, dtype=torch.int64),
-            torch.zeros(rows, dtype=torch.bool),
+            tokens_NT=torch.zeros(rows, columns, dtype=torch.int64),
+            logprobs_NT=torch.zeros(rows, columns),
+            truncated_logprobs_NT=torch.zeros(rows, columns),
+            entropies_NT=torch.zeros(rows, columns),
+            lengths_N=torch.zeros(rows, dtype=torch.int64),
+            stopped_N=torch.zeros(rows, dtype=torch.bool),
         )
 
     def trimmed(self) -> Generated:
         """Drop the columns beyond the longest row."""
         T = int(self.lengths_N.max()) if len(self.lengths_N) else 0
-        return Generated(*(x[:, :T].contiguous() for x in self[:4]), *self[4:])
+        return Generated._make(x[:, :T].contiguous() if x.dim() == 2 else x for x in self)
 
 
 class Engine:
-    def __init__(self, model): ...
+    """Samples and scores with a Hugging Face module's own parameters, on the CPU.
+
+    Nothing is copied or kept: every call reads the parameters as they are then, so an optimizer
+    step, `load_state_dict` or new tensors in their place reach the next rollout. They must not
+    change while a call runs.
+
+    The same seed gives the same bits whatever the batch, the order of prompts, the slots or the
+    threads, and on AVX2 and AVX-512 alike.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Bind a model.
+
+        Raises:
+            ValueError: the engine's table does not describe this model; see `supports`.
+        """
+        reason = self.supports(model)
+        if reason is not None:
+            raise ValueError(f"Engine: model must be in the engine's table; {reason}")
+        self.model = model
+
     @staticmethod
-    def supports(model):
-        return "no engine"
+    def supports(model: PreTrainedModel) -> str | None:
+        """Return why the engine cannot run this model as it is now, or None if it can."""
+        return unsupported_reason(model)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[Tensor],
+        params: SamplingParams,
+        stop_token_ids: Sequence[int],
+        prompt_uids: Sequence[int],
+        on_step: Callable[[int, int], object] | None = None,
+        *,
+        slots: int = 64,
+        threads: int | None = None,
+    ) -> Generated:
+        """Draw params.n completions of each prompt; stop strings are the caller's business.
+
+        Args:
+            prompts: P tensors, int64 [prompt length >= 1], CPU.
+            params: sampling settings.
+            stop_token_ids: ids that end a completion.
+            prompt_uids: P counters of the random generator.
+            on_step: called about every 100 ms, and at the end, with (completion tokens drawn,
+                completions finished); an exception it raises ends the call.
+            slots: completions decoded together.
+            threads: None takes torch's.
+
+        Returns:
+            N = P * n rows; row p * n + g is sample g of prompt p.
+
+        Raises:
+            ValueError: a prompt is empty, holds an unknown id, or is too long for the context.
+        """
+        options = _C.GenerateOptions()
+        for name in ("n", "temperature", "top_k", "top_p", "min_p", "max_new_tokens"):
+            setattr(options, name, getattr(params, name))
+        options.seed = params.seed % 2**64
+        options.stop_token_ids = list(stop_token_ids)
+        options.slots = slots
+        options.threads = torch.get_num_threads() if threads is None else threads
+        tensors = [prompt.contiguous() for prompt in prompts]
+        spec = decoder_spec(self.model)
+        drawn = _C.engine_generate(spec, tensors, list(prompt_uids), options, on_step)
+        return Generated(*drawn).trimmed()
+
+    @torch.no_grad()
+    def logprobs(
+        self,
+        tokens: Sequence[Tensor],
+        prompt_lengths: Sequence[int],
+        temperature: float = 1.0,
+        *,
+        threads: int | None = None,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Score completions with the kernels that draw them: the same bits as `generate` gave.
+
+        Args:
+            tokens: sequences of prompt and completion, int64 [length], CPU.
+            prompt_lengths: tokens of each that are its prompt, >= 1.
+            temperature: divides the logits; > 0.
+            threads: None takes torch's.
+
+        Returns:
+            For each sequence (log-probabilities, entropies in nats) of its completion's tokens,
+            float32 [length - prompt length].
+
+        Raises:
+            ValueError: a sequence is empty, holds an unknown id, or is too long for the context.
+        """
+        return _C.engine_logprobs(
+            decoder_spec(self.model),
+            [sequence.contiguous() for sequence in tokens],
+            list(prompt_lengths),
+            temperature,
+            torch.get_num_threads() if threads is None else threads,
+        )

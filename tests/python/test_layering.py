@@ -11,7 +11,7 @@ INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
     {"_C", "types", "words"},
-    {"advantage", "sample_tokens", "logprob", "grpo_loss", "oracle", "engine"},
+    {"advantage", "sample_tokens", "logprob", "grpo_loss", "oracle", "engine", "decoder_spec"},
     {"hf_sampling", "policy", "rewards", "data", "worlds"},
     {"sampling", "selection"},
     {"stages"},

@@ -1,0 +1,65 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "csrc/engine/spec.h"
+
+namespace r1::engine {
+
+/// How completions are drawn; the Python side has checked the ranges.
+struct GenerateOptions {
+  std::int64_t n = 1;  // completions per prompt, G
+  double temperature = 1;
+  std::int64_t top_k = 0;
+  double top_p = 1, min_p = 0;
+  std::int64_t max_new_tokens = 1;
+  std::vector<std::int64_t> stop_token_ids;
+  std::uint64_t seed = 0;
+  std::int64_t slots = 64;  // completions decoded together, over all threads
+  int threads = 1;
+};
+
+/// N = P * G completions, row n = p * G + g; T = max_new_tokens. Zero beyond each length.
+struct Completions {
+  at::Tensor tokens;                                   // int64 [N, T]
+  at::Tensor logprobs, truncated_logprobs, entropies;  // float32 [N, T]
+  at::Tensor lengths;                                  // int64 [N]
+  at::Tensor stopped;                                  // bool [N], ended by a stop token
+};
+
+/// Called on the calling thread with (tokens drawn, completions finished); may throw.
+using OnProgress = std::function<void(std::int64_t, std::int64_t)>;
+
+/// Draws G completions of each prompt. A prompt runs through the model once: its keys and values
+/// are shared by its completions, and all first tokens are drawn from its one row of logits. A
+/// finished slot takes the next completion at once.
+///
+/// A token's random number depends on (seed, prompt uid, sample, position) alone and its logits on
+/// the tokens before it alone, so the results do not depend on threads, slots, or other prompts.
+///
+/// @param prompts      P int64 tensors, each of at least one id in [0, vocab)
+/// @param prompt_uids  P counters of the random generator
+/// @throws std::invalid_argument  a prompt that is empty, out of range or beyond the context
+Completions generate(const DecoderSpec& spec, const std::vector<at::Tensor>& prompts,
+                     const std::vector<std::int64_t>& prompt_uids, const GenerateOptions& options,
+                     const OnProgress& on_progress);
+
+/// Scores of one sequence's completion, in nats: float32 [length - prompt_length] each.
+struct Scores {
+  at::Tensor logprobs, entropies;
+};
+
+/// Scores the tokens after each sequence's prompt with the kernels that draw them: the same bits as
+/// `generate` reported.
+///
+/// @param sequences       int64 tensors, prompt and completion
+/// @param prompt_lengths  each at least 1 and at most its sequence's length
+/// @throws std::invalid_argument  as above
+std::vector<Scores> logprobs(const DecoderSpec& spec, const std::vector<at::Tensor>& sequences,
+                             const std::vector<std::int64_t>& prompt_lengths, double temperature,
+                             int threads, const OnProgress& on_progress);
+
+}  // namespace r1::engine

@@ -1,0 +1,146 @@
+"""The engine's table of architectures: which modules it runs, and where their tensors are.
+
+A field of a config that the table does not honour makes the model unsupported, never ignored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from r1core import _C
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""model_type -> the class whose forward the table describes."""
+
+ROPE_TYPES = ("default", "linear", "llama3")
+"""Rotary embeddings that are fixed frequencies, whatever the length of the sequence."""
+
+PROJECTIONS = {
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "output": "self_attn.o_proj",
+    "gate": "mlp.gate_proj",
+    "up": "mlp.up_proj",
+    "down": "mlp.down_proj",
+}
+
+
+def unsupported_reason(model: PreTrainedModel) -> str | None:
+    """Return why the table does not describe this model as it is now, or None if it does."""
+    config = model.config
+    expected = ARCHITECTURES.get(config.model_type)
+    if expected is None:
+        return f"model_type is {config.model_type}, not one of {', '.join(ARCHITECTURES)}"
+    if type(model).__name__ != expected:
+        return f"the model is a {type(model).__name__}, not a {expected}"
+    return _config_reason(config) or _module_reason(model)
+
+
+def _config_reason(config: Any) -> str | None:
+    """Return the first config field that the engine does not honour."""
+    if config.hidden_act not in ("silu", "swish"):
+        return f"hidden_act is {config.hidden_act}, not silu"
+    rope = config.rope_parameters or {}
+    if rope.get("rope_type", "default") not in ROPE_TYPES:
+        return f"rope_type is {rope['rope_type']}, not one of {', '.join(ROPE_TYPES)}"
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        return "the rotary embedding covers a part of each head"
+    for name in ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale"):
+        if getattr(config, name, None) is not None:
+            return f"{name} is set"
+    kinds = set(getattr(config, "layer_types", None) or ()) - {
+        "full_attention",
+        "sliding_attention",
+    }
+    return f"layer_types has {', '.join(sorted(kinds))}" if kinds else None
+
+
+def _module_reason(model: PreTrainedModel) -> str | None:
+    """Return what about the live modules the engine does not honour."""
+    if getattr(model, "_hf_peft_config_loaded", False):
+        return "the model carries adapters"
+    rotary = model.model.rotary_emb
+    if rotary.attention_scaling != 1.0:
+        return f"the rotary embedding scales attention by {rotary.attention_scaling}"
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            return f"{name or 'the model'} has a forward hook"
+        if "forward" in vars(module):
+            return f"{name or 'the model'} has a replaced forward"
+    linears = [
+        (f"{path} of a layer", _get(layer, path))
+        for layer in model.model.layers
+        for path in PROJECTIONS.values()
+    ]
+    for name, module in [*linears, ("lm_head", model.lm_head)]:
+        if type(module) is not nn.Linear:
+            return f"{name} is a {type(module).__name__}, not a Linear"
+    if type(model.model.embed_tokens) is not nn.Embedding:
+        return f"the embedding is a {type(model.model.embed_tokens).__name__}"
+    for name, parameter in model.named_parameters():
+        if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
+            return f"{name} is {parameter.dtype} on {parameter.device}, not float32 on the CPU"
+        if type(parameter.data) is not torch.Tensor or not parameter.is_contiguous():
+            return f"{name} is not a plain contiguous tensor"
+    return None
+
+
+def decoder_spec(model: PreTrainedModel) -> _C.DecoderSpec:
+    """Return the engine's table of the model's parameters as they are now; nothing is copied."""
+    config, decoder = model.config, model.model
+    spec = _C.DecoderSpec()
+    attention = decoder.layers[0].self_attn if len(decoder.layers) else None
+    spec.heads = config.num_attention_heads
+    spec.kv_heads = config.num_key_value_heads
+    spec.head_dim = attention.head_dim if attention is not None else 2
+    spec.max_positions = config.max_position_embeddings
+    spec.norm_eps = config.rms_norm_eps
+    spec.inverse_frequencies = decoder.rotary_emb.inv_freq.float().cpu().contiguous()
+    spec.embedding = decoder.embed_tokens.weight
+    spec.final_norm = decoder.norm.weight
+    spec.head = _linear(model.lm_head)
+    spec.layers = [_layer(config, i, layer) for i, layer in enumerate(decoder.layers)]
+    return spec
+
+
+def _layer(config: Any, index: int, layer: nn.Module) -> _C.LayerSpec:
+    spec = _C.LayerSpec()
+    for name, path in PROJECTIONS.items():
+        setattr(spec, name, _linear(_get(layer, path)))
+    spec.input_norm = _get(layer, "input_layernorm").weight
+    spec.feed_forward_norm = _get(layer, "post_attention_layernorm").weight
+    attention = _get(layer, "self_attn")
+    if config.model_type == "qwen3":
+        spec.query_norm, spec.key_norm = attention.q_norm.weight, attention.k_norm.weight
+    spec.window = _window(config, index)
+    return spec
+
+
+def _window(config: Any, index: int) -> int:
+    """Return how many positions a query of this layer sees; 0 sees all."""
+    window = getattr(config, "sliding_window", None)
+    if config.model_type == "llama" or window is None:
+        return 0
+    if config.model_type == "mistral" or config.layer_types[index] == "sliding_attention":
+        return int(window)
+    return 0
+
+
+def _linear(module: nn.Linear) -> _C.Linear:
+    return _C.Linear(module.weight, module.bias)
+
+
+def _get(module: nn.Module, path: str) -> Any:
+    return module.get_submodule(path)
