@@ -1,11 +1,9 @@
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from torch import Tensor
 
-Status: TypeAlias = Literal[
-    "correct", "wrong", "no_answer", "unparsed_answer", "unparsed_gold", "over_limit"
-]
+Status = Literal["correct", "wrong", "no_answer", "unparsed_answer", "unparsed_gold", "over_limit"]
 
 torch_version: str
 compiler: str

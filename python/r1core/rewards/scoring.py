@@ -20,7 +20,7 @@ from r1core.rewards.spec import RewardFunction, RewardSpec
 from r1core.types import RewardTable, Rollouts
 
 RESERVED = ("prompt", "prompts", "completion", "completions", "completion_ids")
-"""Columns that do not reach a reward under their own name: the arguments proper take their place."""
+"""Columns that do not reach a reward under their own name: the arguments take their place."""
 
 
 def score_rollouts(
@@ -35,8 +35,8 @@ def score_rollouts(
     Each function is called once, on all N completions, by keyword: prompts, completions,
     completion_ids, trainer_state, log_extra, log_metric and the columns, as far as its signature
     takes them. Functions run one after the other; `async def` ones run together. Completions are
-    texts, or `[{"role": "assistant", "content": text}]` where the prompt is a list of messages; what
-    the template opened (`<think>`) is back in front of them.
+    texts, or `[{"role": "assistant", "content": text}]` where the prompt is a list of messages;
+    what the template opened (`<think>`) is back in front of them.
 
     Args:
         rollouts: N completions of P prompts; its tokenizer turns them into text.
