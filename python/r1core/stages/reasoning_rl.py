@@ -13,6 +13,7 @@ Shapes: P prompts, G rollouts per prompt, N = P * G, T positions, R rows of a mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -66,9 +67,7 @@ class ReasoningRLConfig(BaseModel):
             return overrides
         if value["preset"] != "r1":
             raise ValueError(f'preset must be "r1" or "trl"; got {value["preset"]!r}')
-        r1 = LossConfig.r1()
-        changed = {name: getattr(r1, name) for name in r1.__dataclass_fields__}
-        return {**changed, **overrides}
+        return {**asdict(LossConfig.r1()), **overrides}
 
     @model_validator(mode="after")
     def _needs_a_group(self) -> ReasoningRLConfig:
