@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from r1core.rewards import RewardSpec, score_rollouts
+from r1core.rewards import RewardSpec, format_reward, score_rollouts
 from r1core.types import Rollouts, SamplingParams
 
 GOOD = "<think>1 + 1</think><answer>2</answer>"
@@ -189,6 +189,13 @@ def test_an_error_inside_a_reward_is_named_and_kept():
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(ValueError, match=r"'accuracy' raised ValueError: .*'answer' or 'solution'"):
         score_rollouts(rollouts(["a"]), ["accuracy"], {})
+
+
+@pytest.mark.parametrize("reward", ["format", format_reward, functools.partial(format_reward)])
+def test_a_column_does_not_set_an_option_of_a_built_in_reward(reward):
+    columns = {"style": ["informal"], "prefix": ["Dr."]}
+    table = score_rollouts(rollouts([GOOD]), [reward], columns)
+    assert table.total_N.tolist() == [1]
 
 
 def test_a_column_that_is_missing_or_short_is_named():
