@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
-from r1core.rewards.spec import RewardFunction, RewardSpec
+from r1core.rewards.spec import BUILT_IN, RewardFunction, RewardSpec
 
 
 def call_all(
@@ -78,8 +78,19 @@ def accepted_arguments(spec: RewardSpec, arguments: Mapping[str, Any]) -> dict[s
 
 
 def bound_keywords(function: RewardFunction) -> set[str]:
-    """Return the keywords that a functools.partial has fixed; a column must not undo them."""
-    return set(function.keywords) if isinstance(function, functools.partial) else set()
+    """Return the keywords that a column of the same name must not set.
+
+    They are what a functools.partial has fixed, and the options of r1core's own functions: data may
+    have a column "style" that has nothing to do with `format_reward`.
+    """
+    bound: set[str] = set()
+    while isinstance(function, functools.partial):
+        bound |= set(function.keywords)
+        function = function.func
+    if function in BUILT_IN.values():
+        parameters = inspect.signature(function).parameters.values()
+        bound |= {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return bound
 
 
 async def _gather(calls: Sequence[tuple[RewardSpec, Awaitable[Any]]]) -> list[tuple[Any, float]]:
