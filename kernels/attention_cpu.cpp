@@ -93,6 +93,18 @@ R1_INLINE void mix_columns(const Values (&parts)[2], std::int64_t head_dim, std:
   (store_register(out + channel + C * kPartLanes, sum[C] * inverse_sum), ...);
 }
 
+/// The channels that fill no register. Not a scalar loop: g++ would vectorise its products and add
+/// them unfused, with other bits.
+void mix_rest(const Values (&parts)[2], std::int64_t head_dim, std::int64_t channel,
+              float inverse_sum, float* out) {
+  const std::int64_t count = head_dim - channel;
+  f32x16 sum = splat(0.f);
+  for (const Values& part : parts)
+    for (std::int64_t t = 0; t < part.count; ++t)
+      sum += load_partial(part.rows + t * head_dim + channel, count, 0.f) * part.weights[t];
+  store_partial(out + channel, sum * inverse_sum, count);
+}
+
 void mix(const Values (&parts)[2], std::int64_t head_dim, float inverse_sum, float* out) {
   std::int64_t k = 0;
   for (; k + 4 * kPartLanes <= head_dim; k += 4 * kPartLanes)
@@ -101,13 +113,7 @@ void mix(const Values (&parts)[2], std::int64_t head_dim, float inverse_sum, flo
     mix_columns(parts, head_dim, k, inverse_sum, out, Indices<0, 1>{});
   for (; k + kPartLanes <= head_dim; k += kPartLanes)
     mix_columns(parts, head_dim, k, inverse_sum, out, Indices<0>{});
-  for (; k < head_dim; ++k) {
-    float sum = 0;
-    for (const Values& part : parts)
-      for (std::int64_t t = 0; t < part.count; ++t)
-        sum += part.weights[t] * part.rows[t * head_dim + k];
-    out[k] = sum * inverse_sum;
-  }
+  if (k < head_dim) mix_rest(parts, head_dim, k, inverse_sum, out);
 }
 
 }  // namespace

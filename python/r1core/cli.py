@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from r1core.recipe import Recipe
 
 app = typer.Typer(
     help="The whole DeepSeek-R1 recipe, stage by stage.",
@@ -36,12 +39,11 @@ def run(
     overwrite: Overwrite = False,
 ) -> None:
     """Run every stage of a recipe."""
-    from r1core.pipeline import run_recipe  # torch and transformers take seconds to import
-    from r1core.recipe import load_recipe
+    from r1core.recipe import load_recipe  # torch and transformers take seconds to import
 
     overrides = list(set_ or [])
     loaded = load_recipe(recipe, overrides, model=model)
-    run_recipe(loaded, output or Path("runs") / loaded.name, overwrite=overwrite)
+    run_quietly(loaded, output or Path("runs") / loaded.name, overwrite=overwrite)
 
 
 @app.command()
@@ -51,11 +53,20 @@ def demo(
     set_: Set = None,
 ) -> None:
     """Train the embedded model from a base that guesses into one that reasons, on the CPU."""
-    from r1core.pipeline import run_recipe
     from r1core.recipe import load_recipe
 
     loaded = load_recipe("quickstart", [f"seed={seed}", *(set_ or [])])
-    run_recipe(loaded, output, overwrite=True)
+    run_quietly(loaded, output, overwrite=True)
+
+
+def run_quietly(recipe: Recipe, directory: Path, *, overwrite: bool) -> None:
+    """Run a recipe without the bars that transformers draws for every load and save."""
+    from transformers.utils import logging
+
+    from r1core.pipeline import run_recipe
+
+    logging.disable_progress_bar()
+    run_recipe(recipe, directory, overwrite=overwrite)
 
 
 @app.command()

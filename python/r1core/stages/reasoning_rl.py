@@ -146,7 +146,7 @@ def reasoning_rl(
                 loss.backward()  # type: ignore[no-untyped-call]
             losses.add(loss_metrics, logprobs_RT, rows)
         with clock.phase("optimizer"):
-            learning_rate = scheduler.get_last_lr()[0]
+            learning_rate = float(scheduler.get_last_lr()[0])
             where = f"reasoning_rl, step {step}"
             grad_norm = optimizer_step(optimizer, scheduler, config.optimizer.max_grad_norm, where)
         if reference is not None and config.reference_every and step % config.reference_every == 0:
