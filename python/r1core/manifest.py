@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
+import r1core
 from r1core import _C
 
-LIBRARIES = ("r1core", "torch", "transformers", "datasets", "sentencepiece", "pydantic", "numpy")
+LIBRARIES = ("torch", "transformers", "datasets", "sentencepiece", "pydantic", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Return the version of each library that a run's numbers may depend on."""
-    found = {"python": platform.python_version()}
+    found = {"r1core": r1core.__version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = metadata.version(name)

@@ -112,7 +112,9 @@ def test_verify_math_rejects_what_is_no_batch():
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason=f"needs GSM8K in {GSM8K}")
 def test_every_gold_of_gsm8k_is_a_number():
-    rows = [json.loads(line) for path in GSM8K.glob("*.jsonl") for line in path.open()]
+    rows = [
+        json.loads(line) for path in GSM8K.glob("*.jsonl") for line in path.read_text().splitlines()
+    ]
     golds = [row["answer"] for row in rows]
     answers = [gold.rpartition("####")[2] for gold in golds]
     verdicts = verify_math([f"<answer>{answer}</answer>" for answer in answers], golds)
