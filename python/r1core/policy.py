@@ -6,6 +6,7 @@ Shapes: P prompts, N rollouts, T completion positions, M packed completion token
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,8 +38,6 @@ class Policy:
     Attributes:
         model: the Hugging Face module; its parameters are the only copy of the weights.
         tokenizer: text <-> ids; None where the caller works on ids alone.
-        engine: samples from the module's own parameters; None where the module's architecture is
-            not in the engine's table, and its own forward samples instead.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
@@ -55,10 +54,8 @@ class Policy:
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
-        reason = Engine.supports(model)
-        self.engine = Engine(model) if reason is None else None
-        if reason is not None:
-            logger.info("sampling with the model's own forward: %s", reason)
+        if reason := Engine.supports(model):
+            say_once(f"sampling through the model's own forward, not the engine: {reason}")
 
     @classmethod
     def from_pretrained(
@@ -108,6 +105,15 @@ class Policy:
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         return cls(model, tokenizer)
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine on the module's own parameters.
+
+        None where its table does not describe the module as it is now (another architecture, dtype
+        or device); then the module's own forward samples.
+        """
+        return Engine(self.model) if Engine.supports(self.model) is None else None
 
     @property
     def device(self) -> torch.device:
@@ -189,12 +195,8 @@ class Policy:
         on_step: hf_sampling.OnStep | None = None,
     ) -> Generated:
         """Draw params.n completions of each prompt; see `r1core.sample_groups`."""
-        if self.engine is not None:
-            reason = Engine.supports(self.model)  # it may have moved or changed dtype since
-            if reason is None:
-                return self.engine.generate(
-                    prompts, params, stop_token_ids, prompt_uids, on_step=on_step
-                )
+        if (engine := self.engine) is not None:
+            return engine.generate(prompts, params, stop_token_ids, prompt_uids, on_step=on_step)
         return hf_sampling.generate(
             self.model, prompts, params, stop_token_ids, prompt_uids, on_step=on_step
         )
@@ -263,6 +265,12 @@ class Policy:
         self.model.save_pretrained(path)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(path)
+
+
+@functools.cache
+def say_once(message: str) -> None:
+    """Log a warning the first time it is given."""
+    logger.warning(message)
 
 
 def _line(error: Exception) -> str:

@@ -120,17 +120,17 @@ class Rollouts:
     def texts(self) -> list[str]:
         """Decode the completions; only a final stop token is dropped, special tokens stay.
 
-        Raises:
-            ValueError: these rollouts carry no tokenizer.
+        Without a tokenizer a completion reads as its ids: "7 3 12".
         """
-        if self.tokenizer is None:
-            raise ValueError("Rollouts.texts: tokenizer must be set; got None")
         stops = set(self.stop_token_ids)
         texts = []
         for n, ids in enumerate(self.completion_ids()):
             if ids and self.finish_reasons[n] == "stop" and ids[-1] in stops:
                 ids = ids[:-1]
-            texts.append(self.tokenizer.decode(ids, skip_special_tokens=False))
+            if self.tokenizer is None:
+                texts.append(" ".join(map(str, ids)))
+            else:
+                texts.append(self.tokenizer.decode(ids, skip_special_tokens=False))
         return texts
 
     def rows(self, index_R: Tensor) -> Rollouts:
