@@ -88,6 +88,16 @@ def test_a_chat_prompt_makes_message_completions():
     score_rollouts(rollouts(["2"], [prompt], prefixes=["<think>\n"]), [spy], {})
 
 
+def test_without_a_tokenizer_completions_are_token_ids():
+    batch = rollouts(["a", "b"])
+    batch.tokenizer = None
+    assert score_rollouts(batch, [length], {}).total_N.tolist() == [1, 1]
+    with pytest.raises(
+        ValueError, match=r"'format' raised .*got token ids, for want of a tokenizer"
+    ):
+        score_rollouts(batch, ["format"], {})
+
+
 def test_none_abstains_and_only_rows_where_all_abstain_are_nan():
     def first(completions):
         return [1.0, None, None]

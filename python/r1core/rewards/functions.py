@@ -6,7 +6,7 @@ A completion is a text, or the messages of one reply; a score of None abstains.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -80,6 +80,10 @@ def text_of(completion: Completion) -> str:
     """Return the text of a completion; of messages, the last one's."""
     if isinstance(completion, str):
         return completion
+    if completion and not isinstance(completion[-1], Mapping):
+        raise ValueError(
+            "text_of: completions must be text or messages; got token ids, for want of a tokenizer"
+        )
     content = completion[-1].get("content") if completion else None
     if isinstance(content, list):  # parts, as multi-modal templates have them
         return "".join(part.get("text") or "" for part in content)

@@ -36,10 +36,11 @@ def score_rollouts(
     completion_ids, trainer_state, log_extra, log_metric and the columns, as far as its signature
     takes them. Functions run one after the other; `async def` ones run together. Completions are
     texts, or `[{"role": "assistant", "content": text}]` where the prompt is a list of messages;
-    what the template opened (`<think>`) is back in front of them.
+    what the template opened (`<think>`) is back in front of them. Without a tokenizer they are the
+    token ids.
 
     Args:
-        rollouts: N completions of P prompts; its tokenizer turns them into text.
+        rollouts: N completions of P prompts; their tokenizer turns them into text.
         rewards: specs, or anything `RewardSpec.resolve` takes.
         columns: dataset columns, P values each, repeated G times for the functions. A column
             "prompt" holds the prompts as they were before templating: rewards see these.
@@ -92,12 +93,6 @@ def build_arguments(rollouts: Rollouts, columns: Mapping[str, Sequence[Any]]) ->
                 f"got {len(values)} in {name!r}"
             )
     prompts = columns.get("prompt", rollouts.prompts)
-    prefixes = rollouts.completion_prefixes or [""] * len(prompts)
-    completions = []
-    for n, text in enumerate(rollouts.texts()):
-        text = prefixes[n // G] + text
-        messages = is_messages(prompts[n // G])
-        completions.append([{"role": "assistant", "content": text}] if messages else text)
     repeated = {
         name: [value for value in values for _ in range(G)]
         for name, values in columns.items()
@@ -105,9 +100,23 @@ def build_arguments(rollouts: Rollouts, columns: Mapping[str, Sequence[Any]]) ->
     }
     return repeated | {
         "prompts": [prompt for prompt in prompts for _ in range(G)],
-        "completions": completions,
+        "completions": build_completions(rollouts, prompts),
         "completion_ids": rollouts.completion_ids(),
     }
+
+
+def build_completions(rollouts: Rollouts, prompts: Sequence[Any]) -> list[Any]:
+    """Return N texts, or messages where the prompt is one, or token ids without a tokenizer."""
+    if rollouts.tokenizer is None:
+        return rollouts.completion_ids()
+    prefixes = rollouts.completion_prefixes or [""] * len(prompts)
+    completions: list[Any] = []
+    for n, text in enumerate(rollouts.texts()):
+        p = n // rollouts.group_size
+        content = prefixes[p] + text
+        messages = is_messages(prompts[p])
+        completions.append([{"role": "assistant", "content": content}] if messages else content)
+    return completions
 
 
 def is_messages(prompt: Any) -> bool:
