@@ -134,7 +134,7 @@ def completions_table(stats: StepStats, rollouts: Rollouts, columns: Rows | Colu
     by_name = columns if isinstance(columns, Mapping) else columns_of(columns)
     table: dict[str, Sequence[Any]] = {
         "step": [stats.step] * N,
-        "prompt": repeat(rollouts.prompts, G),
+        "prompt": repeat(by_name.get("prompt", rollouts.prompts), G),
         "completion": rollouts.texts() if rollouts.tokenizer else rollouts.completion_ids(),
     }
     for name, values in by_name.items():

@@ -35,6 +35,16 @@ def questions(tmp_path):
     return folder
 
 
+@pytest.fixture
+def brevity(tmp_path, monkeypatch):
+    """A reward that even random text earns, as an override of a recipe."""
+    (tmp_path / "my_rewards.py").write_text(
+        "def brevity(completions, **columns):\n    return [-len(c) for c in completions]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return 'zero.rewards=[{name="accuracy"}, {name="my_rewards:brevity", weight=0.1}]'
+
+
 def recipe(model, data, *overrides):
     return load_recipe(
         "gsm8k_zero", [*SMALL, f"zero.data.path={data}", *overrides], model=str(model)
@@ -42,10 +52,10 @@ def recipe(model, data, *overrides):
 
 
 @pytest.mark.parametrize("build", [qwen2_policy, llama_policy])
-def test_a_checkpoint_trains_and_reloads_everywhere(build, tmp_path, questions):
+def test_a_checkpoint_trains_and_reloads_everywhere(build, tmp_path, questions, brevity):
     base = build(max_position_embeddings=2048)
     base.save_pretrained(tmp_path / "model")
-    report = run_recipe(recipe(tmp_path / "model", questions), tmp_path / "run")
+    report = run_recipe(recipe(tmp_path / "model", questions, brevity), tmp_path / "run")
     assert report.is_file()
     saved = tmp_path / "run" / "stages" / "zero"
     plain = AutoModelForCausalLM.from_pretrained(saved)
@@ -79,15 +89,19 @@ def test_the_chat_template_is_used_once_and_needed(tmp_path, questions):
         run_recipe(recipe(tmp_path / "llama", questions, chat), tmp_path / "other")
 
 
-def test_a_user_reward_by_dotted_path(tmp_path, questions, monkeypatch):
-    (tmp_path / "my_rewards.py").write_text(
-        "def brevity(completions, **columns):\n    return [-len(c) for c in completions]\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_user_reward_by_dotted_path(tmp_path, questions, brevity):
     qwen2_policy(max_position_embeddings=2048).save_pretrained(tmp_path / "model")
-    rewards = 'zero.rewards=[{name="accuracy"}, {name="my_rewards:brevity", weight=0.1}]'
-    run_recipe(recipe(tmp_path / "model", questions, rewards), tmp_path / "run")
+    run_recipe(recipe(tmp_path / "model", questions, brevity), tmp_path / "run")
     assert any("rewards/brevity/mean" in line for line in read_metrics(tmp_path / "run"))
+
+
+def test_a_single_file_needs_its_own_evaluation_data(tmp_path, questions):
+    qwen2_policy(max_position_embeddings=2048).save_pretrained(tmp_path / "model")
+    train = questions / "train.jsonl"
+    with pytest.raises(RecipeError, match="evaluation_data must be given where data is a single"):
+        run_recipe(recipe(tmp_path / "model", train), tmp_path / "run")
+    held_out = f'zero.evaluation_data={{path="{questions}/test.jsonl", prompt="question"}}'
+    run_recipe(recipe(tmp_path / "model", train, held_out), tmp_path / "other")
 
 
 def test_a_second_stage_starts_from_the_first(tmp_path, questions):

@@ -80,12 +80,13 @@ def evaluate(
     rollouts = sample_groups(policy, prompts, sampling, on_step=on_step)
     table = score_rollouts(rollouts, rewards, columns)
     texts = rollouts.texts()
+    asked = columns.get("prompt", prompts)  # as they were before templating
     lengths = rollouts.lengths_N.tolist()
     scores = {name: scores_N.tolist() for name, scores_N in table.scores.items()}
     rows = []
     for n, text in enumerate(texts):
         p, sample = divmod(n, sampling.n)
-        row: dict[str, Any] = {"prompt": prompts[p], "completion": text, "sample": sample}
+        row: dict[str, Any] = {"prompt": asked[p], "completion": text, "sample": sample}
         row |= {key: values[p] for key, values in columns.items() if key in ("answer", "level")}
         row |= {name: values[n] for name, values in scores.items()}
         row["accuracy"] = scores[rewards[0].name][n]
