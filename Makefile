@@ -28,7 +28,8 @@ test-slow: $(VENV)/.dev install-tests  ## The full-length and many-seed runs
 fuzz: $(VENV)/.dev  ## Each fuzzer for FUZZ_SECONDS (default 20) under ASan and UBSan
 	cmake -S . -B build/fuzz -DR1_BUILD_PYTHON=OFF -DR1_BUILD_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
 	cmake --build build/fuzz -j $(JOBS)
-	for fuzzer in build/fuzz/tests/fuzz_*; do [ -f $$fuzzer ] && $$fuzzer $${FUZZ_SECONDS:-20}; done
+	for fuzzer in $$(find build/fuzz/tests -maxdepth 1 -name 'fuzz_*' -type f); do \
+	  $$fuzzer $${FUZZ_SECONDS:-20}; done
 
 bench: $(VENV)/.dev develop  ## Timings of one step, split by phase
 	PYTHONPATH=python $(PYTHON) tests/bench/bench_step.py

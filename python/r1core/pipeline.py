@@ -209,8 +209,8 @@ def evaluation_spec(stage: ReasoningRLStage) -> DataSpec:
         return stage.evaluation_data
     if stage.data.path and Path(stage.data.path).is_file():
         raise RecipeError(
-            f"stage {stage.name!r}: evaluation_data must be given where data is a single file, which "
-            'has no splits: evaluation_data = { path = "test.jsonl", ... }'
+            f"stage {stage.name!r}: evaluation_data must be given where data is a single file, "
+            'which has no splits: evaluation_data = { path = "test.jsonl", ... }'
         )
     split = "eval" if stage.data.world else "test"
     return stage.data.model_copy(update={"split": split, "limit": stage.evaluation.questions})
