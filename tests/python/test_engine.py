@@ -270,7 +270,15 @@ def test_an_exception_in_the_callback_ends_the_call(endless, engine):
     assert_same_bits(generate(engine), expected)
 
 
-def test_ctrl_c_ends_the_call(endless, engine):
+@pytest.fixture
+def ctrl_c_raises():
+    """Have SIGINT raise, also where the shell started us in the background and it is ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_ctrl_c_ends_the_call(endless, engine, ctrl_c_raises):
     main = threading.main_thread().ident
     timer = threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGINT))
     timer.start()

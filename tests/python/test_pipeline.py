@@ -153,6 +153,7 @@ def test_an_interrupted_run_keeps_its_policy_and_writes_its_report(tmp_path, que
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a background
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
