@@ -9,7 +9,7 @@ JOBS ?= $(shell nproc)
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
-CPP_FILES = $(shell git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+CPP_FILES = $(shell find csrc kernels tests -name '*.cpp' -o -name '*.h')
 SEED ?= 0
 
 help:  ## List the targets
@@ -67,7 +67,7 @@ $(VENV)/.torch: $(VENV)/.system
 	$(BIN)/pip install -q $(TORCH)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.torch pyproject.toml $(shell git ls-files csrc kernels python)
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt $(shell find csrc kernels python build_support -type f -not -name '*.pyc' -not -name '*.so')
 	$(BIN)/pip install -q .
 	@touch $@
 

@@ -48,6 +48,7 @@ std::vector<Scores> logprobs(const DecoderSpec& spec, const std::vector<at::Tens
              "prompt_lengths must have one per sequence, ", sequences.size(), "; got ",
              prompt_lengths.size());
   R1_REQUIRE(temperature > 0, "temperature must be > 0; got ", temperature);
+  R1_REQUIRE(threads >= 1, "threads must be >= 1; got ", threads);
   std::vector<Scores> scores;
   std::int64_t longest_prompt = 0;
   for (std::size_t i = 0; i < sequences.size(); ++i) {

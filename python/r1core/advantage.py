@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from r1core import _C
+
+
+@torch.library.custom_op("r1core::group_advantage", mutates_args=())
+def _group_advantage(rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int) -> Tensor:
+    return _C.group_advantage(rewards.cpu(), scale, baseline, eps, ddof).to(rewards.device)
+
+
+@_group_advantage.register_fake
+def _(rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int) -> Tensor:
+    return torch.empty_like(rewards)
 
 
 def group_advantage(
@@ -37,5 +48,5 @@ def group_advantage(
     Note:
         The paper does not say which standard deviation; TRL's is the sample one (ddof 1).
     """
-    advantages_PG = _C.group_advantage(rewards_PG.cpu(), scale, baseline, eps, ddof)
-    return advantages_PG.to(rewards_PG.device)
+    advantages_PG: Tensor = _group_advantage(rewards_PG, scale, baseline, eps, ddof)
+    return advantages_PG

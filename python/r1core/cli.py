@@ -92,13 +92,13 @@ def options(context: typer.Context, debug: Debug = False) -> None:
 def main() -> None:
     """Run the command line; what a user can mend is one line on stderr and exit status 2."""
     debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        if error.__cause__ is not None or not isinstance(error, ValueError):
+            print("(--debug shows the traceback)", file=sys.stderr)
         sys.exit(2)

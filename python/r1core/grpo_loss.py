@@ -249,7 +249,11 @@ def grpo_loss(
     )
     if config.entropy_coef != 0 and entropies is not None:
         weights_N1 = row_weights_N[:, None].to(entropies)
-        loss = loss - config.entropy_coef * (entropies.where(mask, 0) * weights_N1).sum()
+        loss = (
+            loss
+            - config.entropy_coef
+            * (entropies.where(mask.to(entropies.device), 0) * weights_N1).sum()
+        )
     return loss, _metrics(loss, sums, reference_logprobs is not None)
 
 

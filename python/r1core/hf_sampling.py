@@ -90,9 +90,14 @@ def _decode(
             use_cache=True,
             logits_to_keep=1,
         )
-        cache = output.past_key_values
+        cache = getattr(output, "past_key_values", None)
+        if cache is None:
+            raise ValueError(
+                f"sample_groups: the model must keep a key-value cache; {type(model).__name__} "
+                "returns none"
+            )
         logits = output.logits[:, -1].float().cpu()
-        uniforms = philox_uniforms(params.seed, uids, samples, torch.full_like(uids, t))
+        uniforms = philox_uniforms(params.seed % 2**64, uids, samples, torch.full_like(uids, t))
         drawn, logprobs, truncated, entropies = sample_tokens(
             logits,
             uniforms,

@@ -79,7 +79,8 @@ def token_logprobs(
         ValueError: another shape or dtype, a token out of range, or temperature <= 0.
     """
     if logits_MV.device.type != "cpu":
-        log_p_MV = (logits_MV.float() / temperature).log_softmax(-1)
+        wide_MV = logits_MV if logits_MV.dtype == torch.float64 else logits_MV.float()
+        log_p_MV = (wide_MV / temperature).log_softmax(-1)
         logprobs_M = log_p_MV.gather(-1, tokens_M[:, None]).squeeze(-1)
         return logprobs_M, -(log_p_MV.exp() * log_p_MV).nansum(-1)
     logprobs_M, entropies_M = _token_logprobs(logits_MV, tokens_M, temperature)

@@ -52,16 +52,20 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def write_manifest(directory: Path, *, seed: int, data: Mapping[str, str]) -> None:
+def write_manifest(
+    directory: Path, *, seed: int, model: Mapping[str, Any], data: Mapping[str, str]
+) -> None:
     """Write `manifest.json`.
 
     Args:
         directory: the run directory.
         seed: the recipe's seed.
+        model: the base, as `describe` puts it.
         data: stage name -> fingerprint of the prompts it trains on.
     """
     manifest = {
         "seed": seed,
+        "model": dict(model),
         "versions": versions(),
         "hardware": hardware(),
         "data": dict(data),

@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import rich
+from rich.text import Text
 
 from r1core.console import print_completions, print_evaluation, print_summary
 from r1core.data import DataSpec, PromptSampler, Questions, load_questions
 from r1core.manifest import write_atomic, write_manifest
-from r1core.policy import Policy
+from r1core.policy import Policy, describe
 from r1core.progress import StageProgress, progress_callback
 from r1core.recipe import ModelSection, ReasoningRLStage, Recipe, RecipeError, to_toml
 from r1core.report import write_report
@@ -25,7 +26,7 @@ from r1core.rewards import RewardSpec
 from r1core.stages.evaluate import Evaluation, evaluate
 from r1core.stages.reasoning_rl import Batch, reasoning_rl
 from r1core.tracking import RunWriter
-from r1core.types import SamplingParams, StepStats
+from r1core.types import StepStats
 from r1core.worlds import World, load_world
 from r1core.worlds.base import base_policy
 
@@ -48,14 +49,16 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
     Raises:
         ValueError: the directory is in use, or the recipe asks for what does not fit together.
     """
-    prepare_directory(directory, overwrite=overwrite)
-    write_atomic(directory / "recipe.toml", to_toml(recipe))
+    check_directory(directory, overwrite=overwrite)
     world = load_world(recipe.model.world, seed=recipe.seed) if recipe.model.world else None
     base = load_base(recipe.model, world)
     runs = [StageRun.prepare(recipe, index, base, world) for index in range(len(recipe.stage))]
+    make_directory(directory)  # only now: a wrong setting costs no earlier run
+    write_atomic(directory / "recipe.toml", to_toml(recipe))
     write_manifest(
         directory,
         seed=recipe.seed,
+        model=describe(base),
         data={run.stage.name: run.questions.fingerprint for run in runs},
     )
     with RunWriter(directory) as writer:
@@ -65,19 +68,25 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
                 run.train(policy, writer, directory)
         finally:
             report = write_report(directory)
-    rich.print(f"Report: {report}")
+    rich.print(Text(f"Report: {report}"))
     return report
 
 
-def prepare_directory(directory: Path, *, overwrite: bool) -> None:
-    """Make an empty run directory; only an earlier run is ever removed, and only if asked."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        is_run = (directory / "recipe.toml").is_file()
-        if not (overwrite and is_run):
-            cure = "pass --overwrite to replace it, or" if is_run else "it holds no run:"
-            raise RecipeError(f"{directory} is not empty; {cure} choose another --output")
+def check_directory(directory: Path, *, overwrite: bool) -> None:
+    """Raise RecipeError where a run directory is in use; only a run may be replaced, if asked."""
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    is_run = all((directory / name).is_file() for name in ("recipe.toml", "manifest.json"))
+    if not (overwrite and is_run):
+        cure = "pass --overwrite to replace it, or" if is_run else "it holds no run:"
+        raise RecipeError(f"{directory} is not empty; {cure} choose another --output")
+
+
+def make_directory(directory: Path) -> None:
+    """Make an empty run directory in place of what `check_directory` allowed to go."""
+    if directory.exists():
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True)
 
 
 def load_base(section: ModelSection, world: World | None) -> Policy:
@@ -113,31 +122,38 @@ class StageRun:
     questions: Questions
     held_out: Questions
     rewards: list[RewardSpec]
+    columns: dict[str, list[Any]] = field(default_factory=dict)  # of the current step's questions
 
     @classmethod
     def prepare(cls, recipe: Recipe, index: int, base: Policy, world: World | None) -> StageRun:
         """Load a stage's data and resolve its rewards."""
         stage = recipe.stage[index]
-        room = base.max_context
-        longest = None if room is None else room - stage.sampling.max_new_tokens
 
-        def load(spec: DataSpec) -> Questions:
+        def load(spec: DataSpec, max_new_tokens: int) -> Questions:
+            room = None if base.max_context is None else base.max_context - max_new_tokens
             return load_questions(
-                spec, world=world, tokenizer=base.tokenizer, max_prompt_tokens=longest
+                spec, world=world, tokenizer=base.tokenizer, max_prompt_tokens=room
             )
 
-        questions = load(stage.data)
+        limit = stage.sampling.max_new_tokens
+        questions = load(stage.data, limit)
+        held_out = load(evaluation_spec(stage), stage.evaluation.max_new_tokens or limit)
         if len(questions) < stage.questions_per_step:
             raise RecipeError(
                 f"stage {stage.name!r}: data must hold at least questions_per_step = "
                 f"{stage.questions_per_step} prompts; got {len(questions)} "
                 f"({questions.dropped} dropped as too long)"
             )
+        if len(held_out) == 0:
+            raise RecipeError(
+                f"stage {stage.name!r}: evaluation data must hold prompts that fit the context; "
+                f"all {held_out.dropped} are too long"
+            )
         return cls(
             stage=stage,
             seed=recipe.seed + index,
             questions=questions,
-            held_out=load(evaluation_spec(stage)),
+            held_out=held_out,
             rewards=[RewardSpec.resolve(r.name, weight=r.weight) for r in stage.rewards],
         )
 
@@ -154,7 +170,7 @@ class StageRun:
                 for stats in reasoning_rl(policy, self.batches(), self.rewards, config):
                     step = stats.step
                     writer.log(name, step, stats.metrics)
-                    writer.log_completions(name, stats, self._columns)
+                    writer.log_completions(name, stats, self.columns)
                     progress.update(step, stats.metrics)
                     if step % stage.evaluation.every == 0 or step == stage.steps:
                         after = self.evaluate(policy, step, writer)
@@ -162,7 +178,8 @@ class StageRun:
         except BaseException:
             rescued = directory / "checkpoints" / f"{name}-step-{step:05d}"
             save_policy(policy, rescued)
-            rich.print(f"Stopped after step {step} of {stage.steps}; the policy is in {rescued}")
+            done = f"Stopped after step {step} of {stage.steps}; the policy is in {rescued}"
+            rich.print(Text(done))
             raise
         save_policy(policy, directory / "stages" / name)
         print_completions(f"{name}: after {step} steps", first_samples(after))
@@ -174,17 +191,20 @@ class StageRun:
         while True:
             indices, uids = sampler.next()
             prompts, columns = self.questions.batch(indices)
-            self._columns = columns
+            self.columns = columns
             yield Batch(prompts=prompts, columns=columns, uids=uids)
 
     def evaluate(self, policy: Policy, step: int, writer: RunWriter) -> Evaluation:
         """Evaluate on the held-out questions and log the result."""
         settings = self.stage.evaluation
         prompts, columns = self.held_out.batch(range(min(settings.questions, len(self.held_out))))
-        sampling = SamplingParams(
+        sampling = replace(
+            self.stage.sampling,  # its stops above all
             n=settings.samples,
             temperature=settings.temperature,
             top_p=settings.top_p,
+            top_k=0,
+            min_p=0.0,
             max_new_tokens=settings.max_new_tokens or self.stage.sampling.max_new_tokens,
             seed=self.seed + EVALUATION_SEED,
         )

@@ -73,7 +73,7 @@ class Policy:
         """
         try:
             model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - so do corrupted files
             raise ValueError(
                 f"Policy: cannot load a causal LM from {path}: {_line(error)}"
             ) from None
@@ -274,7 +274,7 @@ def say_once(message: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    """Return an exception's first sentence in one line."""
+    """Return the beginning of an exception's message, in one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:300] + "…"
 

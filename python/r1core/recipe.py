@@ -57,6 +57,10 @@ class ModelSection(BaseModel):
     def _one_source(self) -> ModelSection:
         if (self.world is None) == (self.path is None):
             raise ValueError("[model] needs exactly one of world and path")
+        if self.world is not None and (self.dtype, self.device) != ("float32", "cpu"):
+            raise ValueError(
+                "[model] with a world runs in float32 on the cpu; drop dtype and device"
+            )
         return self
 
 
@@ -89,6 +93,12 @@ class ReasoningRLStage(ReasoningRLConfig):
     rewards: list[RewardSection] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     evaluation_data: DataSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> ReasoningRLStage:
+        if self.sampling.seed:
+            raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
+        return self
 
 
 class Recipe(BaseModel):
@@ -136,8 +146,9 @@ def load_recipe(
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     if model is not None:
-        kept = {key: value for key, value in tables.get("model", {}).items() if key != "world"}
-        tables["model"] = kept | {"path": model}
+        section = tables.get("model")
+        kept = section.items() if isinstance(section, dict) else ()
+        tables["model"] = {key: value for key, value in kept if key != "world"} | {"path": model}
     for override in overrides:
         apply_override(tables, override)
     return parse_recipe(tables, str(path))
@@ -178,7 +189,9 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise RecipeError(f"--set takes key=value; got {override!r}")
     parts = key.strip().split(".")
-    stages = {stage.get("name"): stage for stage in tables.get("stage", [])}
+    listed = tables.get("stage")
+    listed = listed if isinstance(listed, list) else []
+    stages = {stage.get("name"): stage for stage in listed if isinstance(stage, dict)}
     table: Any = stages.get(parts[0]) if len(parts) > 1 else None
     if table is not None:
         parts = parts[1:]

@@ -44,6 +44,11 @@ def sample_groups(
         raise ValueError(
             f"sample_groups: prompt_uids must have one per prompt, {len(prompts)}; got {len(uids)}"
         )
+    for uid in uids:
+        if not 0 <= uid < 1 << 32:
+            raise ValueError(f"sample_groups: prompt_uids must be in [0, 2^32); got {uid}")
+    if params.stop and policy.tokenizer is None:
+        raise ValueError("sample_groups: stop needs a tokenizer to read completions; got None")
     tokens = policy.encode(prompts)
     check_context(policy.max_context, tokens, params.max_new_tokens)
     stops = policy.stop_token_ids() if params.stop_token_ids is None else params.stop_token_ids
@@ -65,7 +70,19 @@ def sample_groups(
         tokenizer=policy.tokenizer,
         completion_prefixes=[policy.completion_prefix(prompt) for prompt in prompts],
     )
+    check_finite(rollouts)
     return cut_at_stop_strings(rollouts) if params.stop else rollouts
+
+
+def check_finite(rollouts: Rollouts) -> None:
+    """Raise FloatingPointError where the policy's logits were not numbers."""
+    broken = (~rollouts.logprobs_NT.isfinite()).nonzero()
+    if len(broken):
+        n, t = broken[0].tolist()
+        raise FloatingPointError(
+            f"sample_groups: the policy's logits must be finite; completion {n} has none such at "
+            f"position {t}: its weights hold NaN or infinity"
+        )
 
 
 def check_context(max_context: int | None, prompts: Sequence[Tensor], max_new_tokens: int) -> None:

@@ -55,11 +55,12 @@ class SamplingParams:
         """
         for name, rule, holds in (
             ("n", ">= 1", self.n >= 1),
-            ("temperature", "> 0", self.temperature > 0),
+            ("temperature", "finite and > 0", 0 < self.temperature < float("inf")),
             ("top_p", "in (0, 1]", 0 < self.top_p <= 1),
             ("top_k", ">= 0", self.top_k >= 0),
             ("min_p", "in [0, 1)", 0 <= self.min_p < 1),
             ("max_new_tokens", ">= 1", self.max_new_tokens >= 1),
+            ("stop", "a tuple of strings", not isinstance(self.stop, str)),
         ):
             if not holds:
                 value = getattr(self, name)

@@ -75,3 +75,9 @@ def test_leave_one_out_compares_with_the_mean_of_the_others():
 def test_group_advantage_rejects(arguments, message):
     with pytest.raises(ValueError, match=message):
         group_advantage(**arguments)
+
+
+def test_the_op_is_well_registered():
+    torch.library.opcheck(
+        torch.ops.r1core.group_advantage.default, (torch.rand(3, 4), "group", "mean", 1e-4, 1)
+    )

@@ -44,6 +44,13 @@ def test_a_users_mistake_is_one_line_and_status_two(
     assert "Traceback" not in errors
 
 
+def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch):
+    for arguments in (["--debug", "run", "nothing"], ["run", "nothing", "--debug"]):
+        monkeypatch.setattr(sys, "argv", ["r1core", *arguments])
+        with pytest.raises(ValueError, match="no recipe 'nothing'"):
+            cli.main()
+
+
 def test_python_m_r1core_is_the_command():
     done = subprocess.run(
         [sys.executable, "-m", "r1core", "--help"], capture_output=True, text=True, timeout=120

@@ -126,6 +126,16 @@ def test_an_earlier_run_is_kept_unless_told(tmp_path, questions):
     assert (tmp_path / "model" / "config.json").is_file()
 
 
+def test_a_wrong_setting_costs_no_earlier_run(tmp_path, questions):
+    qwen2_policy(max_position_embeddings=2048).save_pretrained(tmp_path / "model")
+    run_recipe(recipe(tmp_path / "model", questions, "zero.steps=1"), tmp_path / "run")
+    wrong = recipe(tmp_path / "model", questions, "zero.data.prompt=text")
+    for folder in ("run", "new"):
+        with pytest.raises(ValueError, match="prompt must name a column"):
+            run_recipe(wrong, tmp_path / folder, overwrite=True)
+    assert (tmp_path / "run" / "report.md").is_file() and not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     "override,message",
     [

@@ -1,7 +1,9 @@
 import tomllib
+from dataclasses import replace
 
 import pytest
 
+from r1core.grpo_loss import LossConfig
 from r1core.recipe import PACKAGED_RECIPES, RecipeError, load_recipe, parse_recipe, to_toml
 
 RECIPE = """
@@ -70,9 +72,15 @@ def test_a_preset_keeps_its_other_values(write):
     assert (loss.loss_type, loss.epsilon, loss.beta) == ("grpo", 10.0, 0.1)
 
 
-def test_a_loss_table_without_a_preset_has_trls_defaults(write):
-    recipe = load_recipe(write(RECIPE + "[stage.loss]\nepsilon = 0.3\n"))
-    assert (recipe.stage[0].loss.loss_type, recipe.stage[0].loss.epsilon) == ("dapo", 0.3)
+def test_one_loss_key_changes_that_key_alone(write):
+    plain = load_recipe(write(RECIPE)).stage[0].loss
+    changed = load_recipe(write(RECIPE), ["zero.loss.beta=0.5"]).stage[0].loss
+    assert changed == replace(plain, beta=0.5) == replace(LossConfig.r1(), beta=0.5)
+
+
+def test_trls_defaults_are_a_preset(write):
+    recipe = load_recipe(write(RECIPE), ["zero.loss.preset=trl", "zero.loss.epsilon=0.3"])
+    assert recipe.stage[0].loss == LossConfig(epsilon=0.3)
 
 
 def test_the_model_option_replaces_a_world(write):
@@ -92,11 +100,13 @@ def test_the_resolved_recipe_reads_back_the_same():
         ("zero.sampling.temprature=1", "unknown key .*temprature; did you mean 'temperature'"),
         ("zero.loss.epsilonn=1", "unknown key .*epsilonn; did you mean 'epsilon'"),
         ("zero.sampling.n=1", "sampling.n must be >= 2.*got 1"),
-        ("zero.sampling.temperature=0", "temperature must be > 0; got 0"),
+        ("zero.sampling.temperature=0", "temperature must be finite and > 0; got 0"),
         ("zero.steps=0", "steps: .*greater than or equal to 1; got 0"),
         ("zero.from=nowhere", "from must be base or a directory; got 'nowhere'"),
         ("zero.loss.preset=r2", 'preset must be "r1" or "trl"; got \'r2\''),
         ("model.path=x", "exactly one of world and path"),
+        ("model.device=cuda", "with a world runs in float32 on the cpu"),
+        ("zero.sampling.seed=3", "sampling.seed follows from the recipe's seed"),
         ("one.steps=3", "'one' is neither a stage nor a table"),
         ("steps", "--set takes key=value; got 'steps'"),
         ("zero.steps.x=3", "'steps' is not a table"),

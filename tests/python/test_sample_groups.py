@@ -155,12 +155,33 @@ def test_a_prompt_too_long_for_the_context_is_named():
         sample_groups(gpt2_policy(), [[1], [1] * 120], PARAMS)
 
 
+def test_weights_that_are_not_numbers_are_an_error_not_a_sample():
+    for policy in (qwen3_policy(), gpt2_policy()):
+        with torch.no_grad():
+            next(policy.parameters()).fill_(float("nan"))
+        with pytest.raises(FloatingPointError, match="the policy's logits must be finite"):
+            sample_groups(policy, PROMPTS, PARAMS)
+
+
+def test_prompt_uids_fit_their_counter():
+    for uid in (-1, 2**32):
+        with pytest.raises(ValueError, match=r"prompt_uids must be in \[0, 2\^32\); got"):
+            sample_groups(qwen3_policy(), PROMPTS[:1], PARAMS, prompt_uids=[uid])
+
+
+def test_a_negative_seed_is_a_seed():
+    for policy in (qwen3_policy(), gpt2_policy()):
+        sample_groups(policy, PROMPTS, SamplingParams(n=2, max_new_tokens=3, seed=-1))
+
+
 def test_prompt_uids_must_match_the_prompts():
     with pytest.raises(ValueError, match="prompt_uids must have one per prompt, 3; got 1"):
         sample_groups(qwen3_policy(), PROMPTS, PARAMS, prompt_uids=[1])
 
 
-@pytest.mark.parametrize("field,value", [("n", 0), ("temperature", 0), ("top_p", 0), ("top_k", -1)])
+@pytest.mark.parametrize(
+    "field,value", [("n", 0), ("temperature", 0), ("top_p", 0), ("top_k", -1), ("stop", "x")]
+)
 def test_sampling_params_reject(field, value):
     with pytest.raises(ValueError, match=f"SamplingParams: {field} must be"):
         SamplingParams(**{field: value})

@@ -231,3 +231,12 @@ def test_resolve_finds_functions_by_path_and_suggests_names():
         RewardSpec.resolve("no_such_module:f")
     with pytest.raises(ValueError, match=r"weight must be finite; got nan"):
         RewardSpec.resolve("format", weight=math.nan)
+
+
+def test_a_reward_of_weight_zero_reports_and_unmasks_nothing():
+    def abstains(completions, **_):
+        return [None] * len(completions)
+
+    specs = [RewardSpec(abstains, "abstains", 1.0), RewardSpec(length, "length", 0.0)]
+    table = score_rollouts(rollouts(["ab", "c"]), specs, {})
+    assert table.total_N.isnan().all() and scores(table, "length") == [2.0, 1.0]

@@ -156,11 +156,14 @@ def one_score(name: str, row: int, score: Any) -> float:
 
 
 def weighted_sum(scores: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Sum weight * score over the functions that did not abstain; NaN where all did."""
+    """Sum weight * score over the functions that did not abstain; NaN where all that count did."""
     scores_FN = torch.stack(list(scores.values()))
     weights_F = torch.tensor([weights[name] for name in scores])
     total_N = (scores_FN * weights_F[:, None]).nansum(0)
-    return total_N.masked_fill(scores_FN.isnan().all(0), math.nan)
+    counts_F = weights_F != 0  # a function that only reports does not unmask a row
+    if not counts_F.any():
+        counts_F = ~counts_F
+    return total_N.masked_fill(scores_FN[counts_F].isnan().all(0), math.nan)
 
 
 def unique_names(specs: Sequence[RewardSpec]) -> list[RewardSpec]:

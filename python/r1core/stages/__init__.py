@@ -1,4 +1,4 @@
-"""The boxes of the R1 figure, each a generator of `StepStats`."""
+"""The boxes of the R1 figure: what trains is a generator of `StepStats`."""
 
 from r1core.stages.evaluate import Evaluation, EvaluationConfig, evaluate
 from r1core.stages.optimizer import OptimizerConfig

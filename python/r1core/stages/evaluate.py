@@ -66,14 +66,14 @@ def evaluate(
 ) -> Evaluation:
     """Sample k answers per question and grade them.
 
-    The first reward is what counts as correct (its mean is pass@1); the others are reported as they
-    are. A completion that the first reward abstains on leaves the mean.
+    What counts as correct is the reward named "accuracy", or else the first: its mean is pass@1.
+    The others are reported as they are. A completion on which it abstains leaves the mean.
 
     Args:
         policy: the policy to evaluate; not changed.
         prompts: P prompts, templated.
         columns: dataset columns for the rewards, each with P values.
-        rewards: what grades the answers; the first decides pass@1.
+        rewards: what grades the answers.
         sampling: n is k.
         on_step: called by the engine while it decodes.
     """
@@ -83,13 +83,14 @@ def evaluate(
     asked = columns.get("prompt", prompts)  # as they were before templating
     lengths = rollouts.lengths_N.tolist()
     scores = {name: scores_N.tolist() for name, scores_N in table.scores.items()}
+    correctness = "accuracy" if "accuracy" in scores else next(iter(scores))
     rows = []
     for n, text in enumerate(texts):
         p, sample = divmod(n, sampling.n)
         row: dict[str, Any] = {"prompt": asked[p], "completion": text, "sample": sample}
         row |= {key: values[p] for key, values in columns.items() if key in ("answer", "level")}
         row |= {name: values[n] for name, values in scores.items()}
-        row["accuracy"] = scores[rewards[0].name][n]
+        row["accuracy"] = scores[correctness][n]
         rows.append(row | {"length": lengths[n]})
     return Evaluation(evaluation_metrics(rows, list(scores), texts), rows)
 

@@ -13,7 +13,7 @@ Shapes: P prompts, G rollouts per prompt, N = P * G, T positions, R rows of a mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
@@ -40,8 +40,8 @@ class ReasoningRLConfig(BaseModel):
         loss: equations 1 and 2.
         scale_rewards: what equation 3 divides by: the group's std, the batch's, or nothing.
         optimizer: AdamW and its schedule.
-        reference_every: steps after which pi_ref becomes the current policy (paper: 400); None
-            keeps the starting policy. Matters only where loss.beta > 0.
+        reference_every: steps after which pi_ref becomes the current policy (paper: 400); 0 keeps
+            the starting policy. Matters only where loss.beta > 0.
         tokens_per_micro_batch: padded tokens, prompt included, in one forward and backward pass.
     """
 
@@ -53,20 +53,21 @@ class ReasoningRLConfig(BaseModel):
     loss: LossConfig = LossConfig.r1()
     scale_rewards: Literal["group", "batch", "none"] = "group"
     optimizer: OptimizerConfig = OptimizerConfig()
-    reference_every: int | None = Field(400, ge=1)
+    reference_every: int = Field(400, ge=0)
     tokens_per_micro_batch: int = Field(16_384, ge=1)
 
     @field_validator("loss", mode="before")
     @classmethod
     def _apply_preset(cls, value: Any) -> Any:
-        """Read `preset = "r1"` as the paper's loss with the other keys on top; default TRL's."""
-        if not isinstance(value, dict) or "preset" not in value:
+        """Read a table as a preset, "r1" (the default) or "trl", with the other keys on top."""
+        if not isinstance(value, dict):
             return value
+        preset = value.get("preset", "r1")
         overrides = {key: item for key, item in value.items() if key != "preset"}
-        if value["preset"] == "trl":
+        if preset == "trl":
             return overrides
-        if value["preset"] != "r1":
-            raise ValueError(f'preset must be "r1" or "trl"; got {value["preset"]!r}')
+        if preset != "r1":
+            raise ValueError(f'preset must be "r1" or "trl"; got {preset!r}')
         return {**asdict(LossConfig.r1()), **overrides}
 
     @model_validator(mode="after")
@@ -113,6 +114,8 @@ def reasoning_rl(
         ValueError: a reward broke its contract, or a prompt leaves no room for a completion.
         FloatingPointError: the gradient is not finite; the policy is as before the step.
     """
+    config = with_constant_length(config)
+    num_tokens = 0.0
     optimizer, scheduler = build_optimizer(policy.parameters(), config.optimizer, config.steps)
     reference = policy.frozen_copy() if config.loss.beta > 0 else None
     for step, batch in zip(range(1, config.steps + 1), batches, strict=False):
@@ -152,9 +155,19 @@ def reasoning_rl(
         if reference is not None and config.reference_every and step % config.reference_every == 0:
             reference.load_from(policy)
         metrics = rollout_metrics(rollouts, table) | losses.metrics()
+        num_tokens += metrics["num_tokens"]
+        metrics |= {"num_tokens": num_tokens}  # since the stage began, as TRL counts
         metrics |= {"grad_norm": grad_norm, "learning_rate": learning_rate}
         metrics |= clock.metrics(int(rollouts.lengths_N.sum()))
         yield StepStats(step, metrics, rollouts, table, advantages_N)
+
+
+def with_constant_length(config: ReasoningRLConfig) -> ReasoningRLConfig:
+    """Have "dr_grpo" divide by the length limit, not by the longest completion of a step."""
+    if config.loss.max_completion_length is not None:
+        return config
+    loss = replace(config.loss, max_completion_length=config.sampling.max_new_tokens)
+    return config.model_copy(update={"loss": loss})
 
 
 def micro_batches(
