@@ -5,18 +5,13 @@
 
 namespace r1::kernels {
 
-/// Keys and values of consecutive positions. Keys lie in blocks of 16 positions, one per lane, so
-/// that a score needs no sum across lanes.
+/// Keys and values of one head at consecutive positions. Keys lie in blocks of 16 positions, one
+/// per lane, so that a score needs no sum across lanes.
 struct KvSpan {
-  const float* keys;      // [kv_heads, capacity / 16, head_dim, 16]
-  const float* values;    // [kv_heads, capacity, head_dim]
-  std::int64_t capacity;  // positions allocated, a multiple of 16
-  std::int64_t begin;     // the positions visible to the query: [begin, end)
+  const float* keys;    // [positions / 16, head_dim, 16]
+  const float* values;  // [positions, head_dim]
+  std::int64_t begin;   // the positions visible to the query: [begin, end)
   std::int64_t end;
-};
-
-struct AttentionShape {
-  std::int64_t heads, kv_heads, head_dim;  // query head h reads head h * kv_heads / heads
 };
 
 /// Floats of workspace that attention over these many positions in each of two spans needs.
@@ -24,7 +19,8 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
   return (first + 15) / 16 * 16 + (second + 15) / 16 * 16;
 }
 
-/// Attention of one query row over a shared prefix and its own suffix (grouped heads):
+/// Attention of one token over a shared prefix and its own suffix, for the query heads that read
+/// the same key and value head:
 ///
 ///     out[h] = sum over t of softmax_t(scale * query[h] . key[t]) value[t]
 ///
@@ -39,7 +35,7 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
 /// @param suffix     follows the prefix
 /// @param workspace  [attention_workspace(prefix.end, suffix.end)]
 /// @param out        [heads, head_dim]
-R1_PER_ISA(void attention_cpu(const float* query, KvSpan prefix, KvSpan suffix,
-                              AttentionShape shape, float scale, float* workspace,
+R1_PER_ISA(void attention_cpu(const float* query, KvSpan prefix, KvSpan suffix, std::int64_t heads,
+                              std::int64_t head_dim, float scale, float* workspace,
                               float* out) noexcept;)
 }  // namespace r1::kernels

@@ -34,13 +34,11 @@ R1_INLINE void score_columns(const float* query, std::int64_t head_dim, const fl
 }
 
 /// Scores of every block; positions outside [begin, end) get -inf. Returns the largest.
-float score(const float* query, std::int64_t head, std::int64_t head_dim, float scale,
-            const Blocks& blocks) {
+float score(const float* query, std::int64_t head_dim, float scale, const Blocks& blocks) {
   const float nothing = -__builtin_inff();
   if (blocks.count() == 0) return nothing;
   const std::int64_t size = head_dim * kLanes;
-  const float* const keys =
-      blocks.span.keys + (head * (blocks.span.capacity / kLanes) + blocks.first) * size;
+  const float* const keys = blocks.span.keys + blocks.first * size;
   const std::int64_t columns = blocks.count() * kParts;
   std::int64_t c = 0;
   for (; c + 4 <= columns; c += 4)
@@ -75,10 +73,10 @@ struct Values {
   std::int64_t count;
 };
 
-Values visible_values(const Blocks& blocks, std::int64_t head, std::int64_t head_dim) {
+Values visible_values(const Blocks& blocks, std::int64_t head_dim) {
   const KvSpan& span = blocks.span;
-  return {blocks.scores + (span.begin - blocks.first * kLanes),
-          span.values + (head * span.capacity + span.begin) * head_dim, span.end - span.begin};
+  return {blocks.scores + (span.begin - blocks.first * kLanes), span.values + span.begin * head_dim,
+          span.end - span.begin};
 }
 
 template <int... C>
@@ -118,21 +116,18 @@ void mix(const Values (&parts)[2], std::int64_t head_dim, float inverse_sum, flo
 
 }  // namespace
 
-void attention_cpu(const float* query, KvSpan prefix, KvSpan suffix, AttentionShape shape,
-                   float scale, float* workspace, float* out) noexcept {
-  const std::int64_t group = shape.heads / shape.kv_heads;
+void attention_cpu(const float* query, KvSpan prefix, KvSpan suffix, std::int64_t heads,
+                   std::int64_t head_dim, float scale, float* workspace, float* out) noexcept {
   const Blocks shared(prefix, workspace);
   const Blocks own(suffix, workspace + shared.count() * kLanes);
-  for (std::int64_t h = 0; h < shape.heads; ++h) {
-    const std::int64_t head = h / group;
-    const float* const q = query + h * shape.head_dim;
-    const float first = score(q, head, shape.head_dim, scale, shared);
-    const float second = score(q, head, shape.head_dim, scale, own);
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const float* const q = query + h * head_dim;
+    const float first = score(q, head_dim, scale, shared);
+    const float second = score(q, head_dim, scale, own);
     const float max = first > second ? first : second;
     const float sum = horizontal_sum(weigh(own, max, weigh(shared, max, f32x16{})));
-    const Values parts[2] = {visible_values(shared, head, shape.head_dim),
-                             visible_values(own, head, shape.head_dim)};
-    mix(parts, shape.head_dim, 1.f / sum, out + h * shape.head_dim);
+    const Values parts[2] = {visible_values(shared, head_dim), visible_values(own, head_dim)};
+    mix(parts, head_dim, 1.f / sum, out + h * head_dim);
   }
 }
 

@@ -4,7 +4,7 @@
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
-/// Projection of a batch that lies in SIMD lanes:
+/// Projection of a batch that lies in SIMD lanes, to the channels n in [begin, end):
 ///
 ///     y[n, lane] = sum over k of weight[n, k] * x[k, lane]  (+ bias[n])  (+ y[n, lane])
 ///
@@ -17,12 +17,13 @@ namespace r1::kernels {
 ///           bits do not depend on the batch, the lane or the tile. The portable level may not
 ///           fuse.
 ///
-/// @param x       [panels, in, 16]
-/// @param weight  [out, in], row-major
-/// @param bias    [out] or null
-/// @param y       [panels, out, 16]; must not overlap x
-/// @param add     adds to what y holds, for a residual connection, instead of overwriting it
+/// @param x           [panels, in, 16]
+/// @param weight      [out, in], row-major
+/// @param bias        [out] or null
+/// @param begin, end  channels to compute; those of other threads are left alone
+/// @param y           [panels, out, 16]; must not overlap x
+/// @param add         adds to what y holds, for a residual connection, instead of overwriting it
 R1_PER_ISA(void linear_cpu(const float* x, std::int64_t panels, std::int64_t in,
-                           const float* weight, const float* bias, std::int64_t out, float* y,
-                           bool add) noexcept;)
+                           const float* weight, const float* bias, std::int64_t out,
+                           std::int64_t begin, std::int64_t end, float* y, bool add) noexcept;)
 }  // namespace r1::kernels

@@ -66,17 +66,18 @@ void strip(const Linear& op, std::int64_t n, Indices<R...> rows) {
 }  // namespace
 
 void linear_cpu(const float* x, std::int64_t panels, std::int64_t in, const float* weight,
-                const float* bias, std::int64_t out, float* y, bool add) noexcept {
+                const float* bias, std::int64_t out, std::int64_t begin, std::int64_t end, float* y,
+                bool add) noexcept {
   const Linear op{x, panels, in, weight, bias, out, y, add};
-  std::int64_t n = 0;
+  std::int64_t n = begin;
   // 2 columns x 8 or 6 rows of accumulators leave registers for the operands: AVX-512 has 32.
 #if defined(__AVX512F__)
-  for (; n + 8 <= out; n += 8) strip(op, n, Indices<0, 1, 2, 3, 4, 5, 6, 7>{});
+  for (; n + 8 <= end; n += 8) strip(op, n, Indices<0, 1, 2, 3, 4, 5, 6, 7>{});
 #else
-  for (; n + 6 <= out; n += 6) strip(op, n, Indices<0, 1, 2, 3, 4, 5>{});
+  for (; n + 6 <= end && n + 8 != end; n += 6) strip(op, n, Indices<0, 1, 2, 3, 4, 5>{});
 #endif
-  for (; n + 4 <= out; n += 4) strip(op, n, Indices<0, 1, 2, 3>{});
-  for (; n < out; ++n) strip(op, n, Indices<0>{});
+  for (; n + 4 <= end; n += 4) strip(op, n, Indices<0, 1, 2, 3>{});
+  for (; n < end; ++n) strip(op, n, Indices<0>{});
 }
 
 }  // namespace r1::kernels::R1_ISA

@@ -7,11 +7,16 @@ namespace {
 
 using namespace r1::engine;
 
-/// Progress and Ctrl-C: runs on the thread that called from Python, which holds no GIL meanwhile.
+/// Ctrl-C: runs on the thread that called from Python, which holds no GIL meanwhile.
+void check_signals() {
+  const py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 OnProgress with_gil(const py::object& callback) {
   return [&callback](std::int64_t tokens, std::int64_t finished) {
+    check_signals();
     const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
     if (!callback.is_none()) callback(tokens, finished);
   };
 }
@@ -47,13 +52,26 @@ void bind_spec(py::module_& m) {
       .def_readwrite("head", &DecoderSpec::head);
 }
 
+/// `ends` may be None where `may_end` is.
+StopCheck stop_check_of(const std::optional<at::Tensor>& may_end, const py::object& ends) {
+  if (!may_end) return {};
+  return {*may_end, [&ends](const at::Tensor& completion) {
+            const py::gil_scoped_acquire gil;
+            return ends(completion).cast<bool>();
+          }};
+}
+
 py::tuple generate_from_python(const DecoderSpec& spec, const std::vector<at::Tensor>& prompts,
-                               const std::vector<std::int64_t>& prompt_uids,
-                               const GenerateOptions& options, const py::object& on_step) {
+                               const std::vector<std::int64_t>& uids,
+                               const std::vector<std::uint64_t>& seeds,
+                               const GenerateOptions& options,
+                               const std::optional<at::Tensor>& may_end, const py::object& ends,
+                               const py::object& on_step) {
+  const StopCheck stop_check = stop_check_of(may_end, ends);
   Completions results;
   {
     const py::gil_scoped_release release;
-    results = generate(spec, prompts, prompt_uids, options, with_gil(on_step));
+    results = generate(spec, {prompts, uids, seeds}, options, stop_check, with_gil(on_step));
   }
   return py::make_tuple(results.tokens, results.logprobs, results.truncated_logprobs,
                         results.entropies, results.lengths, results.stopped);
@@ -62,11 +80,10 @@ py::tuple generate_from_python(const DecoderSpec& spec, const std::vector<at::Te
 py::list logprobs_from_python(const DecoderSpec& spec, const std::vector<at::Tensor>& sequences,
                               const std::vector<std::int64_t>& prompt_lengths, double temperature,
                               int threads) {
-  const py::none nothing;
   std::vector<Scores> scores;
   {
     const py::gil_scoped_release release;
-    scores = logprobs(spec, sequences, prompt_lengths, temperature, threads, with_gil(nothing));
+    scores = logprobs(spec, sequences, prompt_lengths, temperature, threads, check_signals);
   }
   py::list pairs;
   for (const Scores& score : scores) pairs.append(py::make_tuple(score.logprobs, score.entropies));
@@ -86,11 +103,10 @@ void bind_engine(py::module_& m) {
       .def_readwrite("min_p", &GenerateOptions::min_p)
       .def_readwrite("max_new_tokens", &GenerateOptions::max_new_tokens)
       .def_readwrite("stop_token_ids", &GenerateOptions::stop_token_ids)
-      .def_readwrite("seed", &GenerateOptions::seed)
       .def_readwrite("slots", &GenerateOptions::slots)
       .def_readwrite("threads", &GenerateOptions::threads);
-  m.def("engine_generate", &generate_from_python, "spec"_a, "prompts"_a, "prompt_uids"_a,
-        "options"_a, "on_step"_a = py::none(),
+  m.def("engine_generate", &generate_from_python, "spec"_a, "prompts"_a, "uids"_a, "seeds"_a,
+        "options"_a, "may_end"_a = py::none(), "ends"_a = py::none(), "on_step"_a = py::none(),
         "-> (tokens, logprobs, truncated_logprobs, entropies [N, T], lengths [N], stopped [N])");
   m.def("engine_logprobs", &logprobs_from_python, "spec"_a, "sequences"_a, "prompt_lengths"_a,
         "temperature"_a, "threads"_a, "-> [(logprobs, entropies), ...] of the completions");

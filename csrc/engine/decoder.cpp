@@ -12,6 +12,7 @@ namespace r1::engine {
 namespace {
 
 constexpr std::int64_t kLanes = 16;
+constexpr std::int64_t kGrain = 8;  // channels that the linear kernel computes together
 
 const float* data(const at::Tensor& tensor) { return tensor.const_data_ptr<float>(); }
 
@@ -19,8 +20,12 @@ void read_lane(const float* panel, std::int64_t width, std::int64_t lane, float*
   for (std::int64_t k = 0; k < width; ++k) row[k] = panel[k * kLanes + lane];
 }
 
-void write_lane(const float* row, std::int64_t width, std::int64_t lane, float* panel) {
-  for (std::int64_t k = 0; k < width; ++k) panel[k * kLanes + lane] = row[k];
+void write_lane(const float* row, Range channels, std::int64_t lane, float* panel) {
+  for (std::int64_t k = channels.begin; k < channels.end; ++k) panel[k * kLanes + lane] = row[k];
+}
+
+std::int64_t panels_of(std::size_t rows) {
+  return (static_cast<std::int64_t>(rows) + kLanes - 1) / kLanes;
 }
 
 }  // namespace
@@ -40,137 +45,189 @@ RotaryTable::RotaryTable(const DecoderSpec& spec, std::int64_t positions)
     }
 }
 
-Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary, std::int64_t max_prompt,
-                 std::int64_t max_own)
+Member::Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t max_own)
+    : normed(Decoder::kMaxRows * spec.hidden()),
+      query(spec.heads / spec.kv_heads * spec.head_dim),
+      output(query.size()),
+      scores(kernels::attention_workspace(max_prompt, max_own)),
+      logits(spec.vocab()) {}
+
+Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary)
     : spec_(spec), rotary_(rotary) {
   std::int64_t wide = 0;
   for (const LayerSpec& layer : spec.layers) wide = std::max(wide, layer.gate.weight.size(0));
-  const std::int64_t query = spec.heads * spec.head_dim;
   hidden_ = Buffer(kMaxRows * spec.hidden());
-  normed_ = Buffer(kMaxRows * spec.hidden());
-  query_ = Buffer(kMaxRows * query);
+  query_ = Buffer(kMaxRows * spec.heads * spec.head_dim);
   key_ = Buffer(kMaxRows * spec.kv_heads * spec.head_dim);
   value_ = Buffer(kMaxRows * spec.kv_heads * spec.head_dim);
   gate_ = Buffer(kMaxRows * wide);
   up_ = Buffer(kMaxRows * wide);
   cos_ = Buffer(kMaxRows * spec.head_dim / 2);
   sin_ = Buffer(kMaxRows * spec.head_dim / 2);
-  query_row_ = Buffer(query);
-  output_row_ = Buffer(query);
-  scores_ = Buffer(kernels::attention_workspace(max_prompt, max_own));
+  head_out_ = Buffer(kMaxRows * spec.vocab());
 }
 
-void Decoder::project(const Linear& linear, const Buffer& x, Buffer& y, bool add) {
+void Decoder::project(const Linear& linear, const Buffer& x, Range channels, Buffer& y,
+                      bool add) noexcept {
   R1_CPU(linear_cpu)
   (x.data(), panels_, linear.weight.size(1), data(linear.weight),
-   linear.bias ? data(*linear.bias) : nullptr, linear.weight.size(0), y.data(), add);
+   linear.bias ? data(*linear.bias) : nullptr, linear.weight.size(0), channels.begin, channels.end,
+   y.data(), add);
 }
 
-void Decoder::normalize(const Buffer& x, const at::Tensor& weight, std::int64_t groups, Buffer& y) {
+void Decoder::normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept {
   R1_CPU(rms_norm_cpu)
-  (x.data(), panels_, groups, weight.size(0), data(weight), static_cast<float>(spec_.norm_eps),
+  (x.data(), panels_, 1, weight.size(0), data(weight), static_cast<float>(spec_.norm_eps),
    y.data());
 }
 
-void Decoder::forward(std::span<const Row> rows) {
-  panels_ = (static_cast<std::int64_t>(rows.size()) + kLanes - 1) / kLanes;
-  embed(rows);
+void Decoder::forward(Member& member, std::span<const Row> rows) noexcept {
+  const Crew& crew = member.crew;
+  if (crew.rank == 0) panels_ = panels_of(rows.size());
+  embed(crew, rows);
+  crew.meet();
   for (std::size_t layer = 0; layer < spec_.layers.size(); ++layer) {
-    attend(layer, rows);
-    feed_forward(spec_.layers[layer]);
+    project_heads(member, layer, rows);
+    crew.meet();
+    attend(member, layer, rows);
+    crew.meet();
+    project(spec_.layers[layer].output, query_, crew.share(spec_.hidden(), kGrain), hidden_, true);
+    crew.meet();
+    feed_forward(member, spec_.layers[layer]);
+    crew.meet();
   }
-  normalize(hidden_, spec_.final_norm, 1, normed_);
 }
 
-/// Embeddings and rotary angles into panels. Lanes without a row hold zeros: whatever a lane holds
-/// stays in it, but stale infinities would slow the arithmetic down.
-void Decoder::embed(std::span<const Row> rows) {
+/// Embeddings and rotary angles into panels, a member its channels. Lanes without a row hold zeros:
+/// whatever a lane holds stays in it, but stale infinities would slow the arithmetic down.
+void Decoder::embed(const Crew& crew, std::span<const Row> rows) noexcept {
   const std::int64_t hidden = spec_.hidden(), half = spec_.head_dim / 2;
-  if (rows.size() % kLanes != 0) {
-    const std::int64_t last = panels_ - 1;
-    std::fill_n(hidden_.data() + last * hidden * kLanes, hidden * kLanes, 0.f);
-  }
-  for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
-    const Row& row = rows[static_cast<std::size_t>(r)];
+  const auto count = static_cast<std::int64_t>(rows.size());
+  const Range channels = crew.share(hidden), angles = crew.share(half);
+  for (std::int64_t r = 0; r < panels_of(rows.size()) * kLanes; ++r) {
     const std::int64_t panel = r / kLanes, lane = r % kLanes;
-    write_lane(data(spec_.embedding) + row.token * hidden, hidden, lane,
-               hidden_.data() + panel * hidden * kLanes);
-    write_lane(rotary_.cos(row.position()), half, lane, cos_.data() + panel * half * kLanes);
-    write_lane(rotary_.sin(row.position()), half, lane, sin_.data() + panel * half * kLanes);
+    float* const to = hidden_.data() + panel * hidden * kLanes;
+    if (r >= count) {
+      for (std::int64_t k = channels.begin; k < channels.end; ++k) to[k * kLanes + lane] = 0;
+      continue;
+    }
+    const Row& row = rows[static_cast<std::size_t>(r)];
+    write_lane(data(spec_.embedding) + row.token * hidden, channels, lane, to);
+    write_lane(rotary_.cos(row.position()), angles, lane, cos_.data() + panel * half * kLanes);
+    write_lane(rotary_.sin(row.position()), angles, lane, sin_.data() + panel * half * kLanes);
   }
 }
 
-void Decoder::attend(std::size_t index, std::span<const Row> rows) {
+/// Query, key and value heads, a member its own: from the projection to the cache.
+void Decoder::project_heads(Member& member, std::size_t index, std::span<const Row> rows) noexcept {
   const LayerSpec& layer = spec_.layers[index];
-  const std::int64_t query_width = spec_.heads * spec_.head_dim;
-  const std::int64_t key_width = spec_.kv_heads * spec_.head_dim;
-  normalize(hidden_, layer.input_norm, 1, normed_);
-  project(layer.query, normed_, query_, false);
-  project(layer.key, normed_, key_, false);
-  project(layer.value, normed_, value_, false);
-  if (layer.query_norm) normalize(query_, *layer.query_norm, spec_.heads, query_);
-  if (layer.key_norm) normalize(key_, *layer.key_norm, spec_.kv_heads, key_);
-  R1_CPU(rope_cpu)
-  (query_.data(), panels_, spec_.heads, spec_.head_dim, cos_.data(), sin_.data());
-  R1_CPU(rope_cpu)
-  (key_.data(), panels_, spec_.kv_heads, spec_.head_dim, cos_.data(), sin_.data());
-
-  // All keys first: rows of one sequence see each other.
+  const std::int64_t heads = spec_.heads, kv_heads = spec_.kv_heads, width = spec_.head_dim;
+  Buffer& normed = member.normed;
+  normalize(hidden_, layer.input_norm, normed);
+  // Keys and values of a head go to one member; queries even the work out.
+  const Range units = member.crew.share(heads + 2 * kv_heads);
+  const auto part = [&](std::int64_t first, std::int64_t size, std::int64_t count) {
+    return Range{std::clamp((units.begin - first + size - 1) / size, std::int64_t{0}, count),
+                 std::clamp((units.end - first + size - 1) / size, std::int64_t{0}, count)};
+  };
+  const Range mine = part(2 * kv_heads, 1, heads), pairs = part(0, 2, kv_heads);
+  const auto channels = [&](Range of) { return Range{of.begin * width, of.end * width}; };
+  project(layer.query, normed, channels(mine), query_, false);
+  project(layer.key, normed, channels(pairs), key_, false);
+  project(layer.value, normed, channels(pairs), value_, false);
+  rotate(layer.query_norm, heads, mine, query_);
+  rotate(layer.key_norm, kv_heads, pairs, key_);
   for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
     const Row& row = rows[static_cast<std::size_t>(r)];
-    const std::int64_t start = r / kLanes * key_width * kLanes;
+    const std::int64_t start = r / kLanes * kv_heads * width * kLanes;
     KvCache& cache = row.own ? *row.own : *row.prompt;
     const std::int64_t position = (row.own ? row.own_length : row.prompt_length) - 1;
-    cache.write(index, position, key_.data() + start, value_.data() + start,
-                static_cast<int>(r % kLanes));
+    cache.write(index, pairs, position, key_.data() + start, value_.data() + start, r % kLanes);
   }
+}
 
-  const kernels::AttentionShape shape{spec_.heads, spec_.kv_heads, spec_.head_dim};
-  const float scale = 1.f / std::sqrt(static_cast<float>(spec_.head_dim));
-  for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
+/// Norm (Qwen3's, where there is one) and rotary embedding of `heads` out of `count`, in place.
+void Decoder::rotate(const std::optional<at::Tensor>& norm, std::int64_t count, Range heads,
+                     Buffer& x) noexcept {
+  const std::int64_t size = spec_.head_dim * kLanes, half = size / 2;
+  for (std::int64_t panel = 0; panel < panels_; ++panel) {
+    float* const mine = x.data() + (panel * count + heads.begin) * size;
+    if (norm) R1_CPU(rms_norm_cpu)
+    (mine, 1, heads.count(), spec_.head_dim, data(*norm), static_cast<float>(spec_.norm_eps), mine);
+    R1_CPU(rope_cpu)
+    (mine, 1, heads.count(), spec_.head_dim, cos_.data() + panel * half,
+     sin_.data() + panel * half);
+  }
+}
+
+/// Attention in place of the queries.
+void Decoder::attend(Member& member, std::size_t index, std::span<const Row> rows) noexcept {
+  const std::int64_t count = static_cast<std::int64_t>(rows.size()), width = spec_.head_dim;
+  const std::int64_t group = spec_.heads / spec_.kv_heads, window = spec_.layers[index].window;
+  const float scale = 1.f / std::sqrt(static_cast<float>(width));
+  const Range items = member.crew.share(spec_.kv_heads * count);
+  for (std::int64_t item = items.begin; item < items.end; ++item) {
+    const std::int64_t r = item / spec_.kv_heads, head = item % spec_.kv_heads;
     const Row& row = rows[static_cast<std::size_t>(r)];
-    float* const panel = query_.data() + r / kLanes * query_width * kLanes;
-    const std::int64_t oldest =
-        layer.window ? std::max<std::int64_t>(0, row.position() + 1 - layer.window) : 0;
+    const std::int64_t oldest = window ? std::max<std::int64_t>(0, row.position() + 1 - window) : 0;
     const kernels::KvSpan prompt =
-        row.prompt->span(index, std::min(oldest, row.prompt_length), row.prompt_length);
+        row.prompt->span(index, head, {std::min(oldest, row.prompt_length), row.prompt_length});
     const kernels::KvSpan own =
-        row.own ? row.own->span(index, std::max<std::int64_t>(0, oldest - row.prompt_length),
-                                row.own_length)
-                : kernels::KvSpan{nullptr, nullptr, 0, 0, 0};
-    read_lane(panel, query_width, r % kLanes, query_row_.data());
+        row.own
+            ? row.own->span(index, head,
+                            {std::max<std::int64_t>(0, oldest - row.prompt_length), row.own_length})
+            : kernels::KvSpan{nullptr, nullptr, 0, 0};
+    float* const panel = query_.data() + (r / kLanes * spec_.heads + head * group) * width * kLanes;
+    read_lane(panel, group * width, r % kLanes, member.query.data());
     R1_CPU(attention_cpu)
-    (query_row_.data(), prompt, own, shape, scale, scores_.data(), output_row_.data());
-    write_lane(output_row_.data(), query_width, r % kLanes, panel);  // in place of the query
+    (member.query.data(), prompt, own, group, width, scale, member.scores.data(),
+     member.output.data());
+    write_lane(member.output.data(), {0, group * width}, r % kLanes, panel);
   }
-  project(layer.output, query_, hidden_, true);
 }
 
-void Decoder::feed_forward(const LayerSpec& layer) {
-  normalize(hidden_, layer.feed_forward_norm, 1, normed_);
-  project(layer.gate, normed_, gate_, false);
-  project(layer.up, normed_, up_, false);
-  R1_CPU(swiglu_cpu)
-  (gate_.data(), up_.data(), panels_ * layer.gate.weight.size(0) * kLanes, gate_.data());
-  project(layer.down, gate_, hidden_, true);
+void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
+  Buffer& normed = member.normed;
+  normalize(hidden_, layer.feed_forward_norm, normed);
+  const std::int64_t wide = layer.gate.weight.size(0);
+  const Range mine = member.crew.share(wide, kGrain);
+  project(layer.gate, normed, mine, gate_, false);
+  project(layer.up, normed, mine, up_, false);
+  for (std::int64_t panel = 0; panel < panels_; ++panel) {
+    const std::int64_t start = (panel * wide + mine.begin) * kLanes;
+    R1_CPU(swiglu_cpu)
+    (gate_.data() + start, up_.data() + start, mine.count() * kLanes, gate_.data() + start);
+  }
+  member.crew.meet();
+  project(layer.down, gate_, member.crew.share(spec_.hidden(), kGrain), hidden_, true);
 }
 
-const float* Decoder::logits(std::int64_t begin, std::int64_t end) {
-  const std::int64_t hidden = spec_.hidden(), vocab = spec_.vocab();
-  const std::int64_t first = begin / kLanes, panels = (end + kLanes - 1) / kLanes - first;
-  const std::int64_t size = panels * kLanes * vocab;
-  if (logits_.size() < size) {
-    head_out_ = Buffer(size);
-    logits_ = Buffer(size);
+void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcept {
+  const std::int64_t hidden = spec_.hidden(), panels = panels_of(wanted.size());
+  Buffer& normed = member.normed;
+  // Every member gathers and normalises for itself: cheaper than another meeting.
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto from = wanted[i], to = static_cast<std::int64_t>(i);
+    const float* const source = hidden_.data() + from / kLanes * hidden * kLanes + from % kLanes;
+    float* const lane = normed.data() + to / kLanes * hidden * kLanes + to % kLanes;
+    for (std::int64_t k = 0; k < hidden; ++k) lane[k * kLanes] = source[k * kLanes];
   }
+  R1_CPU(rms_norm_cpu)
+  (normed.data(), panels, 1, hidden, data(spec_.final_norm), static_cast<float>(spec_.norm_eps),
+   normed.data());
   const Linear& head = spec_.head;
+  const Range mine = member.crew.share(spec_.vocab(), kGrain);
   R1_CPU(linear_cpu)
-  (normed_.data() + first * hidden * kLanes, panels, hidden, data(head.weight),
-   head.bias ? data(*head.bias) : nullptr, vocab, head_out_.data(), false);
-  for (std::int64_t r = begin; r < end; ++r)
-    read_lane(head_out_.data() + (r / kLanes - first) * vocab * kLanes, vocab, r % kLanes,
-              logits_.data() + (r - begin) * vocab);
-  return logits_.data();
+  (normed.data(), panels, hidden, data(head.weight), head.bias ? data(*head.bias) : nullptr,
+   spec_.vocab(), mine.begin, mine.end, head_out_.data(), false);
+  member.crew.meet();
+}
+
+const float* Decoder::logits(Member& member, std::int64_t i) const noexcept {
+  const std::int64_t vocab = spec_.vocab();
+  float* const row = member.logits.data();
+  read_lane(head_out_.data() + i / kLanes * vocab * kLanes, vocab, i % kLanes, row);
+  return row;
 }
 
 }  // namespace r1::engine

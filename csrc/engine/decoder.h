@@ -1,11 +1,13 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "csrc/engine/buffer.h"
 #include "csrc/engine/kv_cache.h"
 #include "csrc/engine/spec.h"
+#include "csrc/engine/team.h"
 
 namespace r1::engine {
 
@@ -33,37 +35,51 @@ struct Row {
   std::int64_t position() const { return prompt_length + own_length - 1; }
 };
 
-/// Runs blocks of rows through the model; each thread has its own. 16 rows share a panel, one per
-/// SIMD lane, and nothing a row computes depends on the rows beside it.
+/// What one thread keeps to itself, and its place in the crew that runs a block.
+struct Member {
+  /// @param max_prompt, max_own  longest stretches that any row will see
+  Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t max_own);
+
+  Crew crew{};
+  Buffer normed;  // panels [panel][hidden][16]
+  Buffer query, output, scores, logits;
+};
+
+/// Runs blocks of rows through the model, each thread of a crew its part of every layer. 16 rows
+/// share a panel, one per SIMD lane, and nothing a row computes depends on the rows beside it.
 class Decoder {
  public:
+  /// Rows of a block: enough that reading the weights costs less than using them, few enough that
+  /// their activations stay in the L2 cache.
   static constexpr std::int64_t kMaxRows = 64;
 
-  /// @param max_prompt, max_own  longest stretches that any row will see
-  Decoder(const DecoderSpec& spec, const RotaryTable& rotary, std::int64_t max_prompt,
-          std::int64_t max_own);
+  Decoder(const DecoderSpec& spec, const RotaryTable& rotary);
 
   /// Writes the keys and values of `rows` (at most kMaxRows), then computes their hidden states.
-  /// Rows of one sequence may share a call, in order. Follow with `logits`.
-  void forward(std::span<const Row> rows);
+  /// Rows of one sequence may share a block, in order. Every member calls it with the same rows.
+  void forward(Member& member, std::span<const Row> rows) noexcept;
 
-  /// Logits of rows [begin, end) of the last `forward`. @return [end - begin, vocab], until next
-  /// call
-  const float* logits(std::int64_t begin, std::int64_t end);
+  /// Then the logits of some of these rows, by index. Every member calls it.
+  void head(Member& member, std::span<const std::int64_t> wanted) noexcept;
+
+  /// Logits of the i-th wanted row, [vocab], in the member's memory: until its next call.
+  const float* logits(Member& member, std::int64_t i) const noexcept;
 
  private:
-  void embed(std::span<const Row> rows);
-  void attend(std::size_t layer, std::span<const Row> rows);
-  void feed_forward(const LayerSpec& layer);
-  void project(const Linear& linear, const Buffer& x, Buffer& y, bool add);
-  void normalize(const Buffer& x, const at::Tensor& weight, std::int64_t groups, Buffer& y);
+  void embed(const Crew& crew, std::span<const Row> rows) noexcept;
+  void project_heads(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
+  void attend(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
+  void feed_forward(Member& member, const LayerSpec& layer) noexcept;
+  void project(const Linear& linear, const Buffer& x, Range channels, Buffer& y, bool add) noexcept;
+  void normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept;
+  void rotate(const std::optional<at::Tensor>& norm, std::int64_t count, Range heads,
+              Buffer& x) noexcept;
 
   const DecoderSpec& spec_;
   const RotaryTable& rotary_;
+  // Panels [panel][width][16] that the crew shares:
+  Buffer hidden_, query_, key_, value_, gate_, up_, cos_, sin_, head_out_;
   std::int64_t panels_ = 0;  // of the last forward
-  // Panels [panel][width][16]:
-  Buffer hidden_, normed_, query_, key_, value_, gate_, up_, cos_, sin_, head_out_;
-  Buffer query_row_, output_row_, scores_, logits_;
 };
 
 }  // namespace r1::engine

@@ -17,9 +17,22 @@ struct GenerateOptions {
   double top_p = 1, min_p = 0;
   std::int64_t max_new_tokens = 1;
   std::vector<std::int64_t> stop_token_ids;
-  std::uint64_t seed = 0;
-  std::int64_t slots = 64;  // completions decoded together, over all threads
+  std::int64_t slots = 64;  // completions decoded together
   int threads = 1;
+};
+
+/// P prompts and the counters and keys of their random numbers.
+struct Prompts {
+  std::vector<at::Tensor> tokens;  // int64, each of at least one id in [0, vocab)
+  std::vector<std::int64_t> uids;  // in [0, 2^32)
+  std::vector<std::uint64_t> seeds;
+};
+
+/// Ends a completion by its text, which only the caller can read.
+struct StopCheck {
+  at::Tensor may_end;  // bool [vocab], the ids after which `ends` is asked; undefined: none
+  /// Called with the completion so far, int64, from a thread of the engine; may throw.
+  std::function<bool(const at::Tensor&)> ends;
 };
 
 /// N = P * G completions, row n = p * G + g; T = max_new_tokens. Zero beyond each length.
@@ -27,7 +40,7 @@ struct Completions {
   at::Tensor tokens;                                   // int64 [N, T]
   at::Tensor logprobs, truncated_logprobs, entropies;  // float32 [N, T]
   at::Tensor lengths;                                  // int64 [N]
-  at::Tensor stopped;                                  // bool [N], ended by a stop token
+  at::Tensor stopped;                                  // bool [N], ended by a stop
 };
 
 /// Called on the calling thread with (tokens drawn, completions finished); may throw.
@@ -40,11 +53,9 @@ using OnProgress = std::function<void(std::int64_t, std::int64_t)>;
 /// A token's random number depends on (seed, prompt uid, sample, position) alone and its logits on
 /// the tokens before it alone, so the results do not depend on threads, slots, or other prompts.
 ///
-/// @param prompts      P int64 tensors, each of at least one id in [0, vocab)
-/// @param prompt_uids  P counters of the random generator
 /// @throws std::invalid_argument  a prompt that is empty, out of range or beyond the context
-Completions generate(const DecoderSpec& spec, const std::vector<at::Tensor>& prompts,
-                     const std::vector<std::int64_t>& prompt_uids, const GenerateOptions& options,
+Completions generate(const DecoderSpec& spec, const Prompts& prompts,
+                     const GenerateOptions& options, const StopCheck& stop_check,
                      const OnProgress& on_progress);
 
 /// Scores of one sequence's completion, in nats: float32 [length - prompt_length] each.
@@ -53,13 +64,14 @@ struct Scores {
 };
 
 /// Scores the tokens after each sequence's prompt with the kernels that draw them: the same bits as
-/// `generate` reported.
+/// `generate` reported. Consecutive sequences with one prompt run it once.
 ///
 /// @param sequences       int64 tensors, prompt and completion
 /// @param prompt_lengths  each at least 1 and at most its sequence's length
+/// @param poll            called on the calling thread about every 100 ms; may throw
 /// @throws std::invalid_argument  as above
 std::vector<Scores> logprobs(const DecoderSpec& spec, const std::vector<at::Tensor>& sequences,
                              const std::vector<std::int64_t>& prompt_lengths, double temperature,
-                             int threads, const OnProgress& on_progress);
+                             int threads, const std::function<void()>& poll);
 
 }  // namespace r1::engine

@@ -1,8 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "csrc/engine/buffer.h"
 #include "csrc/engine/spec.h"
+#include "csrc/engine/team.h"
 #include "kernels/attention.h"
 
 namespace r1::engine {
@@ -17,43 +21,58 @@ class KvCache {
       : kv_heads_(spec.kv_heads),
         head_dim_(spec.head_dim),
         capacity_((positions + 15) / 16 * 16),
-        keys_(layers(spec) * layer_size()),
-        values_(layers(spec) * layer_size()) {}
+        keys_(static_cast<std::int64_t>(spec.layers.size()) * kv_heads_ * head_size()),
+        values_(keys_.size()) {}
 
-  std::int64_t capacity() const { return capacity_; }
-
-  /// Stores one position of one layer from lane `lane` of panels [kv_heads * head_dim, 16].
-  void write(std::size_t layer, std::int64_t position, const float* key_panel,
-             const float* value_panel, int lane) {
-    for (std::int64_t head = 0; head < kv_heads_; ++head) {
-      const std::int64_t block = head * (capacity_ / 16) + position / 16;
-      float* key = layer_of(keys_, layer) + block * head_dim_ * 16 + position % 16;
-      float* value = layer_of(values_, layer) + (head * capacity_ + position) * head_dim_;
+  /// Stores one position of the heads in `heads` from lane `lane` of panels [kv_heads * head_dim,
+  /// 16].
+  void write(std::size_t layer, Range heads, std::int64_t position, const float* key_panel,
+             const float* value_panel, std::int64_t lane) {
+    for (std::int64_t head = heads.begin; head < heads.end; ++head) {
+      const std::int64_t start = head * head_dim_ * 16 + lane;
+      float* const key =
+          keys_.data() + offset(layer, head) + position / 16 * head_dim_ * 16 + position % 16;
+      float* const value = values_.data() + offset(layer, head) + position * head_dim_;
       for (std::int64_t k = 0; k < head_dim_; ++k) {
-        key[k * 16] = key_panel[(head * head_dim_ + k) * 16 + lane];
-        value[k] = value_panel[(head * head_dim_ + k) * 16 + lane];
+        key[k * 16] = key_panel[start + k * 16];
+        value[k] = value_panel[start + k * 16];
       }
     }
   }
 
-  kernels::KvSpan span(std::size_t layer, std::int64_t begin, std::int64_t end) const {
-    return {layer_of(keys_, layer), layer_of(values_, layer), capacity_, begin, end};
+  kernels::KvSpan span(std::size_t layer, std::int64_t head, Range visible) const {
+    return {keys_.data() + offset(layer, head), values_.data() + offset(layer, head), visible.begin,
+            visible.end};
   }
 
  private:
-  static std::int64_t layers(const DecoderSpec& spec) {
-    return static_cast<std::int64_t>(spec.layers.size());
-  }
-  std::int64_t layer_size() const { return kv_heads_ * capacity_ * head_dim_; }
-  float* layer_of(Buffer& buffer, std::size_t layer) const {
-    return buffer.data() + static_cast<std::int64_t>(layer) * layer_size();
-  }
-  const float* layer_of(const Buffer& buffer, std::size_t layer) const {
-    return buffer.data() + static_cast<std::int64_t>(layer) * layer_size();
+  std::int64_t head_size() const { return capacity_ * head_dim_; }
+  std::int64_t offset(std::size_t layer, std::int64_t head) const {
+    return (static_cast<std::int64_t>(layer) * kv_heads_ + head) * head_size();
   }
 
   std::int64_t kv_heads_, head_dim_, capacity_;
   Buffer keys_, values_;
+};
+
+/// Caches of one capacity that take turns: memory is allocated until the most that are in use at
+/// once exist.
+class KvPool {
+ public:
+  KvPool(const DecoderSpec& spec, std::int64_t positions) : spec_(spec), positions_(positions) {}
+
+  std::unique_ptr<KvCache> take() {
+    if (spare_.empty()) return std::make_unique<KvCache>(spec_, positions_);
+    std::unique_ptr<KvCache> cache = std::move(spare_.back());
+    spare_.pop_back();
+    return cache;
+  }
+  void give_back(std::unique_ptr<KvCache> cache) { spare_.push_back(std::move(cache)); }
+
+ private:
+  const DecoderSpec& spec_;
+  std::int64_t positions_;
+  std::vector<std::unique_ptr<KvCache>> spare_;
 };
 
 }  // namespace r1::engine

@@ -89,7 +89,6 @@ class GenerateOptions:
     min_p: float
     max_new_tokens: int
     stop_token_ids: list[int]
-    seed: int
     slots: int
     threads: int
     def __init__(self) -> None: ...
@@ -97,8 +96,11 @@ class GenerateOptions:
 def engine_generate(
     spec: DecoderSpec,
     prompts: Sequence[Tensor],
-    prompt_uids: Sequence[int],
+    uids: Sequence[int],
+    seeds: Sequence[int],
     options: GenerateOptions,
+    may_end: Tensor | None = None,
+    ends: Callable[[Tensor], bool] | None = None,
     on_step: Callable[[int, int], object] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
 def engine_logprobs(

@@ -13,10 +13,15 @@ from torch import Tensor
 
 from r1core import _C
 from r1core.decoder_spec import decoder_spec, unsupported_reason
+from r1core.stop_strings import StopStrings
 from r1core.types import SamplingParams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+OnStep = Callable[[int, int], object]
+"""Called with (completion tokens drawn so far, completions finished so far)."""
 
 
 class Generated(NamedTuple):
@@ -83,6 +88,11 @@ class Engine:
         """Return why the engine cannot run this model as it is now, or None if it can."""
         return unsupported_reason(model)
 
+    @property
+    def vocab_size(self) -> int:
+        """V, rows of the embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
     @torch.no_grad()
     def generate(
         self,
@@ -90,12 +100,14 @@ class Engine:
         params: SamplingParams,
         stop_token_ids: Sequence[int],
         prompt_uids: Sequence[int],
-        on_step: Callable[[int, int], object] | None = None,
+        on_step: OnStep | None = None,
         *,
+        seeds: Sequence[int] | None = None,
+        stop_strings: StopStrings | None = None,
         slots: int = 64,
         threads: int | None = None,
     ) -> Generated:
-        """Draw params.n completions of each prompt; stop strings are the caller's business.
+        """Draw params.n completions of each prompt.
 
         Args:
             prompts: P tensors, int64 [prompt length >= 1], CPU.
@@ -104,6 +116,8 @@ class Engine:
             prompt_uids: P counters of the random generator.
             on_step: called about every 100 ms, and at the end, with (completion tokens drawn,
                 completions finished); an exception it raises ends the call.
+            seeds: P keys of the random generator; None takes params.seed for all.
+            stop_strings: strings that end a completion; None reads no text.
             slots: completions decoded together.
             threads: None takes torch's.
 
@@ -116,13 +130,21 @@ class Engine:
         options = _C.GenerateOptions()
         for name in ("n", "temperature", "top_k", "top_p", "min_p", "max_new_tokens"):
             setattr(options, name, getattr(params, name))
-        options.seed = params.seed % 2**64
         options.stop_token_ids = list(stop_token_ids)
         options.slots = slots
         options.threads = torch.get_num_threads() if threads is None else threads
         tensors = [prompt.contiguous() for prompt in prompts]
-        spec = decoder_spec(self.model)
-        drawn = _C.engine_generate(spec, tensors, list(prompt_uids), options, on_step)
+        keys = [params.seed] * len(prompts) if seeds is None else seeds
+        drawn = _C.engine_generate(
+            decoder_spec(self.model),
+            tensors,
+            list(prompt_uids),
+            [key % 2**64 for key in keys],
+            options,
+            None if stop_strings is None else stop_strings.may_end(self.vocab_size),
+            None if stop_strings is None else stop_strings.ends,
+            on_step,
+        )
         return Generated(*drawn).trimmed()
 
     @torch.no_grad()
@@ -135,6 +157,8 @@ class Engine:
         threads: int | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Score completions with the kernels that draw them: the same bits as `generate` gave.
+
+        Consecutive sequences with one prompt compute it once.
 
         Args:
             tokens: sequences of prompt and completion, int64 [length], CPU.

@@ -7,18 +7,17 @@ logits, so their last bits may depend on the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from r1core.engine import Generated
+from r1core.engine import Generated, OnStep
 from r1core.sample_tokens import philox_uniforms, sample_tokens
+from r1core.stop_strings import StopStrings
 from r1core.types import SamplingParams
-
-OnStep = Callable[[int, int], object]
-"""Called with (completion tokens drawn so far, completions finished so far)."""
 
 
 @torch.no_grad()
@@ -28,8 +27,10 @@ def generate(
     params: SamplingParams,
     stop_token_ids: Sequence[int],
     prompt_uids: Sequence[int],
-    *,
     on_step: OnStep | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    stop_strings: StopStrings | None = None,
     rows_at_once: int = 512,
 ) -> Generated:
     """Draw params.n completions of each prompt; results as `Engine.generate` gives them.
@@ -41,47 +42,91 @@ def generate(
         stop_token_ids: ids that end a completion.
         prompt_uids: P counters of the random generator.
         on_step: progress callback.
+        seeds: P keys of the random generator; None takes params.seed for all.
+        stop_strings: strings that end a completion; None reads no text.
         rows_at_once: completions decoded together.
     """
     was_training = model.training
     model.eval()
+    keys = [params.seed] * len(prompts) if seeds is None else seeds
     try:
         N, T = len(prompts) * params.n, params.max_new_tokens
         result = Generated.empty(N, T)
-        order = [(p, g) for p in range(len(prompts)) for g in range(params.n)]
         for begin in range(0, N, rows_at_once):
-            pairs = order[begin : begin + rows_at_once]
-            rows = torch.arange(begin, begin + len(pairs))
-            _decode(
-                model, prompts, params, stop_token_ids, prompt_uids, pairs, rows, result, on_step
+            rows = torch.arange(begin, min(begin + rows_at_once, N))
+            owner = (rows // params.n).tolist()
+            draws = _Draws(
+                params,
+                [keys[p] % 2**64 for p in owner],
+                torch.tensor([prompt_uids[p] for p in owner]),
+                rows % params.n,
             )
+            stops = _Stops(stop_token_ids, stop_strings)
+            _decode(model, [prompts[p] for p in owner], draws, stops, rows, result, on_step)
         return result.trimmed()
     finally:
         model.train(was_training)
 
 
+class _Draws(NamedTuple):
+    """The random numbers of R rows, and what is made of them."""
+
+    params: SamplingParams
+    seeds: Sequence[int]
+    prompt_uids_R: Tensor
+    samples_R: Tensor
+
+    def __call__(self, logits_RV: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return tokens, log-probabilities, truncated ones and entropies of one position."""
+        uniforms_R = torch.empty(len(self.seeds), dtype=torch.float64)
+        for seed in set(self.seeds):
+            chosen = torch.tensor([other == seed for other in self.seeds])
+            uids, samples = self.prompt_uids_R[chosen], self.samples_R[chosen]
+            positions = torch.full_like(uids, position)
+            uniforms_R[chosen] = philox_uniforms(seed, uids, samples, positions)
+        return sample_tokens(
+            logits_RV,
+            uniforms_R,
+            temperature=self.params.temperature,
+            top_k=self.params.top_k,
+            top_p=self.params.top_p,
+            min_p=self.params.min_p,
+        )
+
+
+class _Stops(NamedTuple):
+    """What ends a completion before its length limit."""
+
+    token_ids: Sequence[int]
+    strings: StopStrings | None
+
+    def __call__(self, tokens_RT: Tensor, vocab_size: int) -> Tensor:
+        """Return which rows end with their last token, bool [R]."""
+        last_R = tokens_RT[:, -1]
+        stopped_R = torch.isin(last_R, torch.tensor(list(self.token_ids), dtype=torch.int64))
+        if self.strings is not None:
+            for row in (self.strings.may_end(vocab_size)[last_R] & ~stopped_R).nonzero():
+                stopped_R[row] = self.strings.ends(tokens_RT[row].flatten())
+        return stopped_R
+
+
 def _decode(
     model: PreTrainedModel,
     prompts: Sequence[Tensor],
-    params: SamplingParams,
-    stop_token_ids: Sequence[int],
-    prompt_uids: Sequence[int],
-    pairs: Sequence[tuple[int, int]],
+    draws: _Draws,
+    stops: _Stops,
     rows: Tensor,
     result: Generated,
     on_step: OnStep | None,
 ) -> None:
-    """Fill `rows` of `result`, one per (prompt, sample) pair; finished rows stop early together."""
+    """Fill `rows` of `result`, one per prompt given; they decode until the last has stopped."""
     device = model.device
-    tokens, attention = left_pad([prompts[p] for p, _ in pairs])
+    tokens, attention = left_pad(prompts)
     lengths = attention.sum(-1)
-    uids = torch.tensor([prompt_uids[p] for p, _ in pairs])
-    samples = torch.tensor([g for _, g in pairs])
-    stops = torch.tensor(list(stop_token_ids), dtype=torch.int64)
-    alive = torch.ones(len(pairs), dtype=torch.bool)
+    alive = torch.ones(len(rows), dtype=torch.bool)
     positions = (attention.cumsum(-1) - 1).clamp(min=0)
     cache = None
-    for t in range(params.max_new_tokens):
+    for t in range(result.tokens_NT.shape[1]):
         output = model(
             input_ids=tokens.to(device),
             attention_mask=attention.to(device),
@@ -97,31 +142,23 @@ def _decode(
                 "returns none"
             )
         logits = output.logits[:, -1].float().cpu()
-        uniforms = philox_uniforms(params.seed % 2**64, uids, samples, torch.full_like(uids, t))
-        drawn, logprobs, truncated, entropies = sample_tokens(
-            logits,
-            uniforms,
-            temperature=params.temperature,
-            top_k=params.top_k,
-            top_p=params.top_p,
-            min_p=params.min_p,
-        )
+        drawn, logprobs, truncated, entropies = draws(logits, t)
         live = rows[alive]
         result.tokens_NT[live, t] = drawn[alive]
         result.logprobs_NT[live, t] = logprobs[alive]
         result.truncated_logprobs_NT[live, t] = truncated[alive]
         result.entropies_NT[live, t] = entropies[alive]
         result.lengths_N[live] = t + 1
-        stopped = alive & torch.isin(drawn, stops)
-        result.stopped_N[rows[stopped]] = True
-        alive &= ~stopped
+        stopped = stops(result.tokens_NT[live, : t + 1], logits.shape[-1])
+        result.stopped_N[live] = stopped
+        alive[alive.clone()] = ~stopped
         if on_step is not None:
             finished = int(rows[0]) + int((~alive).sum())
             on_step(int(result.lengths_N.sum()), finished)
         if not alive.any():
             return
         tokens = drawn[:, None]
-        attention = torch.cat([attention, torch.ones(len(pairs), 1, dtype=torch.int64)], -1)
+        attention = torch.cat([attention, torch.ones(len(rows), 1, dtype=torch.int64)], -1)
         positions = (lengths + t)[:, None]
 
 

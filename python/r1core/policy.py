@@ -9,6 +9,7 @@ import copy
 import functools
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from transformers import (
 )
 
 from r1core import hf_sampling
-from r1core.engine import Engine, Generated
+from r1core.engine import Engine, Generated, OnStep
 from r1core.logprob import token_logprobs
+from r1core.stop_strings import StopStrings
 from r1core.types import Prompt, Rollouts, SamplingParams
 
 logger = logging.getLogger(__name__)
@@ -192,13 +194,22 @@ class Policy:
         params: SamplingParams,
         stop_token_ids: Sequence[int],
         prompt_uids: Sequence[int],
-        on_step: hf_sampling.OnStep | None = None,
+        on_step: OnStep | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        stop_strings: StopStrings | None = None,
     ) -> Generated:
         """Draw params.n completions of each prompt; see `r1core.sample_groups`."""
-        if (engine := self.engine) is not None:
-            return engine.generate(prompts, params, stop_token_ids, prompt_uids, on_step=on_step)
-        return hf_sampling.generate(
-            self.model, prompts, params, stop_token_ids, prompt_uids, on_step=on_step
+        engine = self.engine
+        generate = engine.generate if engine else partial(hf_sampling.generate, self.model)
+        return generate(
+            prompts,
+            params,
+            stop_token_ids,
+            prompt_uids,
+            on_step,
+            seeds=seeds,
+            stop_strings=stop_strings,
         )
 
     def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:

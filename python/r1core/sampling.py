@@ -10,6 +10,7 @@ from torch import Tensor
 
 from r1core.engine import Generated
 from r1core.policy import Policy
+from r1core.stop_strings import StopStrings
 from r1core.types import FinishReason, Prompt, Rollouts, SamplingParams
 
 
@@ -20,6 +21,7 @@ def sample_groups(
     on_step: Callable[[int, int], object] | None = None,
     *,
     prompt_uids: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Rollouts:
     """Draw `params.n` completions of each prompt.
 
@@ -32,6 +34,7 @@ def sample_groups(
         params: sampling settings; `stop_token_ids=None` takes the policy's.
         on_step: called now and then with (completion tokens drawn, completions finished).
         prompt_uids: P counters of the random generator; None numbers the prompts from 0.
+        seeds: P keys of the random generator; None takes `params.seed` for all.
 
     Returns:
         N = P * n completions; row n = p * params.n + g.
@@ -47,12 +50,19 @@ def sample_groups(
     for uid in uids:
         if not 0 <= uid < 1 << 32:
             raise ValueError(f"sample_groups: prompt_uids must be in [0, 2^32); got {uid}")
+    if seeds is not None and len(seeds) != len(prompts):
+        raise ValueError(
+            f"sample_groups: seeds must have one per prompt, {len(prompts)}; got {len(seeds)}"
+        )
     if params.stop and policy.tokenizer is None:
         raise ValueError("sample_groups: stop needs a tokenizer to read completions; got None")
+    stop_strings = StopStrings(policy.tokenizer, params.stop) if params.stop else None
     tokens = policy.encode(prompts)
     check_context(policy.max_context, tokens, params.max_new_tokens)
     stops = policy.stop_token_ids() if params.stop_token_ids is None else params.stop_token_ids
-    generated = policy.generate(tokens, params, stops, uids, on_step)
+    generated = policy.generate(
+        tokens, params, stops, uids, on_step, seeds=seeds, stop_strings=stop_strings
+    )
     rollouts = Rollouts(
         prompts=list(prompts),
         prompt_tokens=tokens,
@@ -71,7 +81,7 @@ def sample_groups(
         completion_prefixes=[policy.completion_prefix(prompt) for prompt in prompts],
     )
     check_finite(rollouts)
-    return cut_at_stop_strings(rollouts) if params.stop else rollouts
+    return cut_at_stop_strings(rollouts, stop_strings) if stop_strings else rollouts
 
 
 def check_finite(rollouts: Rollouts) -> None:
@@ -101,19 +111,16 @@ def finish_reasons(generated: Generated) -> list[FinishReason]:
     return ["stop" if stopped else "length" for stopped in generated.stopped_N.tolist()]
 
 
-def cut_at_stop_strings(rollouts: Rollouts) -> Rollouts:
-    """End each completion with the token that completes the first of its stop strings."""
-    assert rollouts.tokenizer is not None
+def cut_at_stop_strings(rollouts: Rollouts, stops: StopStrings) -> Rollouts:
+    """End each completion with the token that completes the first of its stop strings.
+
+    Samplers end most of them there already; a string that spelled itself out of tokens whose own
+    text did not show it is found here.
+    """
     lengths, reasons = rollouts.lengths_N.clone(), list(rollouts.finish_reasons)
-    for n, ids in enumerate(rollouts.completion_ids()):
-        text = rollouts.tokenizer.decode(ids)
-        if not any(stop in text for stop in rollouts.sampling.stop):
-            continue
-        for length in range(1, len(ids) + 1):  # a tokenizer's text need not grow token by token
-            head = rollouts.tokenizer.decode(ids[:length])
-            if any(stop in head for stop in rollouts.sampling.stop):
-                lengths[n], reasons[n] = length, "stop"
-                break
+    for n, row in enumerate(rollouts.tokens_NT):
+        if (length := stops.length(row[: int(lengths[n])])) is not None:
+            lengths[n], reasons[n] = length, "stop"
     T = int(lengths.max()) if len(lengths) else 0
     mask_NT = torch.arange(T) < lengths[:, None]
     return replace(

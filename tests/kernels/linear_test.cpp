@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
+
 #include "tests/kernels/panels.h"
 
 namespace r1::kernels {
@@ -22,7 +24,7 @@ class LinearKernel : public testing::TestWithParam<Shape> {
     std::vector<float> y = start_;
     R1_CPU(linear_cpu)
     (x_.data(), shape_.panels, shape_.in, weight_.data(), shape_.bias ? bias_.data() : nullptr,
-     shape_.out, y.data(), shape_.add);
+     shape_.out, 0, shape_.out, y.data(), shape_.add);
     return y;
   }
   std::vector<double> reference() const {
@@ -56,9 +58,17 @@ TEST_P(LinearKernel, GivesAPanelTheSameBitsAlone) {
                                       together.begin() + (p + 1) * size);
     R1_CPU(linear_cpu)
     (x_.data() + p * shape_.in * 16, 1, shape_.in, weight_.data(),
-     shape_.bias ? bias_.data() : nullptr, shape_.out, alone.data(), shape_.add);
+     shape_.bias ? bias_.data() : nullptr, shape_.out, 0, shape_.out, alone.data(), shape_.add);
     EXPECT_EQ(alone, expected);
   }
+}
+
+TEST_P(LinearKernel, GivesTheSameBitsInParts) {
+  std::vector<float> y = start_;
+  for (std::int64_t begin = 0, count = 1; begin < shape_.out; begin += count++) R1_CPU(linear_cpu)
+  (x_.data(), shape_.panels, shape_.in, weight_.data(), shape_.bias ? bias_.data() : nullptr,
+   shape_.out, begin, std::min(begin + count, shape_.out), y.data(), shape_.add);
+  EXPECT_EQ(y, run());
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearKernel,

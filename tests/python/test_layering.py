@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
-    {"_C", "types", "words"},
+    {"_C", "types", "words", "stop_strings"},
     {"advantage", "sample_tokens", "logprob", "grpo_loss", "oracle", "engine", "decoder_spec"},
     {"hf_sampling", "policy", "rewards", "data", "data_sources", "worlds"},
     {"sampling", "selection"},
