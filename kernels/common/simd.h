@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/bf16.h"
 #include "kernels/common/isa.h"
 
 /// Sixteen float lanes on the compiler's vector extension. A level with narrower registers holds
@@ -21,8 +22,12 @@ constexpr int kRegisterBytes = 16;
 constexpr int kParts = 64 / kRegisterBytes;
 typedef float FloatRegister __attribute__((vector_size(kRegisterBytes)));
 typedef std::int32_t IntRegister __attribute__((vector_size(kRegisterBytes)));
+typedef std::uint32_t BitsRegister __attribute__((vector_size(kRegisterBytes)));
 /// A register's worth of floats anywhere in memory.
 typedef float FloatMemory __attribute__((vector_size(kRegisterBytes), aligned(4), may_alias));
+/// As many bfloat16 values as a register holds floats, anywhere in memory.
+typedef std::uint16_t HalfMemory
+    __attribute__((vector_size(kRegisterBytes / 2), aligned(2), may_alias));
 constexpr int kPartLanes = kLanes / kParts;
 
 R1_INLINE FloatRegister load_register(const float* from) {
@@ -31,6 +36,20 @@ R1_INLINE FloatRegister load_register(const float* from) {
 
 R1_INLINE void store_register(float* to, FloatRegister lanes) {
   *reinterpret_cast<FloatMemory*>(to) = lanes;
+}
+
+R1_INLINE FloatRegister load_register(const bf16* from) {
+  const HalfMemory halves = *reinterpret_cast<const HalfMemory*>(from);
+  return (FloatRegister)(__builtin_convertvector(halves, BitsRegister) << 16);
+}
+
+/// To the nearest bfloat16, ties to even, as torch rounds; NaN stays NaN.
+R1_INLINE void store_register(bf16* to, FloatRegister lanes) {
+  const BitsRegister bits = (BitsRegister)lanes;
+  const BitsRegister rounded = (bits + (0x7FFFu + (bits >> 16 & 1))) >> 16;
+  const BitsRegister nan = (BitsRegister)(lanes != lanes);
+  *reinterpret_cast<HalfMemory*>(to) =
+      __builtin_convertvector((rounded & ~nan) | (0x7FC0u & nan), HalfMemory);
 }
 
 /// Compile-time indices. Folds over them unroll before g++ decides what lives in registers, which a
@@ -80,24 +99,29 @@ R1_INLINE f32x16 splat(float value) {
   R1_EACH_PART(result, value - FloatRegister{});
 }
 
-R1_INLINE f32x16 load(const float* from) {
+/// From float or bf16.
+template <class Element>
+R1_INLINE f32x16 load(const Element* from) {
   f32x16 result;
   R1_EACH_PART(result, load_register(from + i * kPartLanes));
 }
 
-R1_INLINE void store(float* to, const f32x16& lanes) {
+template <class Element>
+R1_INLINE void store(Element* to, const f32x16& lanes) {
   for (int i = 0; i < kParts; ++i) store_register(to + i * kPartLanes, lanes.part[i]);
 }
 
 /// The first `count` < 16 lanes from memory, `fill` in the others.
-R1_INLINE f32x16 load_partial(const float* from, std::int64_t count, float fill) {
+template <class Element>
+R1_INLINE f32x16 load_partial(const Element* from, std::int64_t count, float fill) {
   float lanes[kLanes];
-  for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? from[i] : fill;
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? widen(from[i]) : fill;
   return load(lanes);
 }
 
-R1_INLINE void store_partial(float* to, const f32x16& values, std::int64_t count) {
-  float lanes[kLanes];
+template <class Element>
+R1_INLINE void store_partial(Element* to, const f32x16& values, std::int64_t count) {
+  Element lanes[kLanes];
   store(lanes, values);
   for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
 }

@@ -3,8 +3,8 @@
 
 #include "kernels/common/simd.h"
 
-/// What a row of logits says about its softmax; shared by the sampler and the scorer, so that both
-/// report the same bits for the same logits.
+/// What a row of logits, float or bf16, says about its softmax, in float; shared by the sampler and
+/// the scorer, so that both report the same bits for the same logits.
 namespace r1::kernels::R1_ISA {
 
 constexpr std::int64_t kSlice = 1024;  // logits per partial sum, a multiple of kLanes
@@ -28,7 +28,8 @@ R1_INLINE void add(SliceSums& sums, const f32x16& logits, float scale, float max
   sums.products += select(weights == f32x16{}, f32x16{}, weights * z);
 }
 
-R1_INLINE SliceSums sum_slice(const float* logits, std::int64_t count, float scale, float max) {
+template <class Element>
+R1_INLINE SliceSums sum_slice(const Element* logits, std::int64_t count, float scale, float max) {
   SliceSums sums{};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) add(sums, load(logits + i), scale, max);
@@ -37,7 +38,8 @@ R1_INLINE SliceSums sum_slice(const float* logits, std::int64_t count, float sca
 }
 
 /// NaN is passed over here; it shows in the sums.
-R1_INLINE float row_max(const float* logits, std::int64_t vocab) {
+template <class Element>
+R1_INLINE float row_max(const Element* logits, std::int64_t vocab) {
   f32x16 largest = splat(-__builtin_inff());
   std::int64_t i = 0;
   for (; i + kLanes <= vocab; i += kLanes) largest = max(load(logits + i), largest);
@@ -46,7 +48,8 @@ R1_INLINE float row_max(const float* logits, std::int64_t vocab) {
 }
 
 /// @param slice_sums  [ceil(vocab / kSlice)] or null: the sums of the slices, for the sampler
-R1_INLINE SoftmaxRow softmax_row(const float* logits, std::int64_t vocab, float scale,
+template <class Element>
+R1_INLINE SoftmaxRow softmax_row(const Element* logits, std::int64_t vocab, float scale,
                                  float* slice_sums) {
   SoftmaxRow row{row_max(logits, vocab), 0, 0};
   for (std::int64_t begin = 0; begin < vocab; begin += kSlice) {
