@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/bf16.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
@@ -9,7 +10,8 @@ namespace r1::kernels {
 ///     y[n, lane] = sum over k of weight[n, k] * x[k, lane]  (+ bias[n])  (+ y[n, lane])
 ///
 /// A panel holds 16 rows of the batch, one per lane: [width][16]. The weights are read in place, in
-/// the row-major [out, in] layout of torch; nothing is packed or copied.
+/// the row-major [out, in] layout of torch; nothing is packed or copied. A bfloat16 weight counts
+/// as the float that it is.
 ///
 /// Traffic:  the weights once per call while `panels` panels fit the cache. Compute-bound from two
 ///           panels on.
@@ -26,4 +28,7 @@ namespace r1::kernels {
 R1_PER_ISA(void linear_cpu(const float* x, std::int64_t panels, std::int64_t in,
                            const float* weight, const float* bias, std::int64_t out,
                            std::int64_t begin, std::int64_t end, float* y, bool add) noexcept;)
+R1_PER_ISA(void linear_bf16_cpu(const float* x, std::int64_t panels, std::int64_t in,
+                                const bf16* weight, const float* bias, std::int64_t out,
+                                std::int64_t begin, std::int64_t end, float* y, bool add) noexcept;)
 }  // namespace r1::kernels

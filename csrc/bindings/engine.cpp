@@ -38,6 +38,9 @@ void bind_spec(py::module_& m) {
       .def_readwrite("up", &LayerSpec::up)
       .def_readwrite("down", &LayerSpec::down)
       .def_readwrite("window", &LayerSpec::window);
+  py::enum_<Activation>(m, "Activation", "What a gate goes through")
+      .value("silu", Activation::silu)
+      .value("gelu_tanh", Activation::gelu_tanh);
   py::class_<DecoderSpec>(m, "DecoderSpec", "A model as the engine's table of live parameters")
       .def(py::init<>())
       .def_readwrite("heads", &DecoderSpec::heads)
@@ -47,6 +50,8 @@ void bind_spec(py::module_& m) {
       .def_readwrite("norm_eps", &DecoderSpec::norm_eps)
       .def_readwrite("inverse_frequencies", &DecoderSpec::inverse_frequencies)
       .def_readwrite("embedding", &DecoderSpec::embedding)
+      .def_readwrite("embedding_scale", &DecoderSpec::embedding_scale)
+      .def_readwrite("activation", &DecoderSpec::activation)
       .def_readwrite("layers", &DecoderSpec::layers)
       .def_readwrite("final_norm", &DecoderSpec::final_norm)
       .def_readwrite("head", &DecoderSpec::head);

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/linear.h"
+#include "csrc/engine/lanes.h"
+#include "kernels/geglu.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -11,22 +12,7 @@
 namespace r1::engine {
 namespace {
 
-constexpr std::int64_t kLanes = 16;
 constexpr std::int64_t kGrain = 8;  // channels that the linear kernel computes together
-
-const float* data(const at::Tensor& tensor) { return tensor.const_data_ptr<float>(); }
-
-void read_lane(const float* panel, std::int64_t width, std::int64_t lane, float* row) {
-  for (std::int64_t k = 0; k < width; ++k) row[k] = panel[k * kLanes + lane];
-}
-
-void write_lane(const float* row, Range channels, std::int64_t lane, float* panel) {
-  for (std::int64_t k = channels.begin; k < channels.end; ++k) panel[k * kLanes + lane] = row[k];
-}
-
-std::int64_t panels_of(std::size_t rows) {
-  return (static_cast<std::int64_t>(rows) + kLanes - 1) / kLanes;
-}
 
 }  // namespace
 
@@ -67,14 +53,6 @@ Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary)
   head_out_ = Buffer(kMaxRows * spec.vocab());
 }
 
-void Decoder::project(const Linear& linear, const Buffer& x, Range channels, Buffer& y,
-                      bool add) noexcept {
-  R1_CPU(linear_cpu)
-  (x.data(), panels_, linear.weight.size(1), data(linear.weight),
-   linear.bias ? data(*linear.bias) : nullptr, linear.weight.size(0), channels.begin, channels.end,
-   y.data(), add);
-}
-
 void Decoder::normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept {
   R1_CPU(rms_norm_cpu)
   (x.data(), panels_, 1, weight.size(0), data(weight), static_cast<float>(spec_.norm_eps),
@@ -91,7 +69,8 @@ void Decoder::forward(Member& member, std::span<const Row> rows) noexcept {
     crew.meet();
     attend(member, layer, rows);
     crew.meet();
-    project(spec_.layers[layer].output, query_, crew.share(spec_.hidden(), kGrain), hidden_, true);
+    project(spec_.layers[layer].output, query_, panels_, crew.share(spec_.hidden(), kGrain),
+            hidden_, true);
     crew.meet();
     feed_forward(member, spec_.layers[layer]);
     crew.meet();
@@ -112,7 +91,7 @@ void Decoder::embed(const Crew& crew, std::span<const Row> rows) noexcept {
       continue;
     }
     const Row& row = rows[static_cast<std::size_t>(r)];
-    write_lane(data(spec_.embedding) + row.token * hidden, channels, lane, to);
+    embed_lane(spec_, row.token, channels, lane, to);
     write_lane(rotary_.cos(row.position()), angles, lane, cos_.data() + panel * half * kLanes);
     write_lane(rotary_.sin(row.position()), angles, lane, sin_.data() + panel * half * kLanes);
   }
@@ -132,9 +111,9 @@ void Decoder::project_heads(Member& member, std::size_t index, std::span<const R
   };
   const Range mine = part(2 * kv_heads, 1, heads), pairs = part(0, 2, kv_heads);
   const auto channels = [&](Range of) { return Range{of.begin * width, of.end * width}; };
-  project(layer.query, normed, channels(mine), query_, false);
-  project(layer.key, normed, channels(pairs), key_, false);
-  project(layer.value, normed, channels(pairs), value_, false);
+  project(layer.query, normed, panels_, channels(mine), query_, false);
+  project(layer.key, normed, panels_, channels(pairs), key_, false);
+  project(layer.value, normed, panels_, channels(pairs), value_, false);
   rotate(layer.query_norm, heads, mine, query_);
   rotate(layer.key_norm, kv_heads, pairs, key_);
   for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
@@ -191,15 +170,15 @@ void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
   normalize(hidden_, layer.feed_forward_norm, normed);
   const std::int64_t wide = layer.gate.weight.size(0);
   const Range mine = member.crew.share(wide, kGrain);
-  project(layer.gate, normed, mine, gate_, false);
-  project(layer.up, normed, mine, up_, false);
+  project(layer.gate, normed, panels_, mine, gate_, false);
+  project(layer.up, normed, panels_, mine, up_, false);
   for (std::int64_t panel = 0; panel < panels_; ++panel) {
     const std::int64_t start = (panel * wide + mine.begin) * kLanes;
-    R1_CPU(swiglu_cpu)
-    (gate_.data() + start, up_.data() + start, mine.count() * kLanes, gate_.data() + start);
+    (spec_.activation == Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
+        gate_.data() + start, up_.data() + start, mine.count() * kLanes, gate_.data() + start);
   }
   member.crew.meet();
-  project(layer.down, gate_, member.crew.share(spec_.hidden(), kGrain), hidden_, true);
+  project(layer.down, gate_, panels_, member.crew.share(spec_.hidden(), kGrain), hidden_, true);
 }
 
 void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcept {
@@ -215,11 +194,7 @@ void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcep
   R1_CPU(rms_norm_cpu)
   (normed.data(), panels, 1, hidden, data(spec_.final_norm), static_cast<float>(spec_.norm_eps),
    normed.data());
-  const Linear& head = spec_.head;
-  const Range mine = member.crew.share(spec_.vocab(), kGrain);
-  R1_CPU(linear_cpu)
-  (normed.data(), panels, hidden, data(head.weight), head.bias ? data(*head.bias) : nullptr,
-   spec_.vocab(), mine.begin, mine.end, head_out_.data(), false);
+  project(spec_.head, normed, panels, member.crew.share(spec_.vocab(), kGrain), head_out_, false);
   member.crew.meet();
 }
 

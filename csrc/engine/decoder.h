@@ -70,7 +70,6 @@ class Decoder {
   void project_heads(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
   void attend(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
   void feed_forward(Member& member, const LayerSpec& layer) noexcept;
-  void project(const Linear& linear, const Buffer& x, Range channels, Buffer& y, bool add) noexcept;
   void normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept;
   void rotate(const std::optional<at::Tensor>& norm, std::int64_t count, Range heads,
               Buffer& x) noexcept;

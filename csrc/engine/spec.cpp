@@ -5,28 +5,42 @@
 namespace r1::engine {
 namespace {
 
-struct Checker {
-  const char* function;
+class Checker {
+ public:
+  explicit Checker(const char* caller) : function(caller) {}
 
-  void tensor(const char* name, const at::Tensor& tensor, at::IntArrayRef shape) const {
-    if (!tensor.defined() || !tensor.is_cpu() || tensor.scalar_type() != at::kFloat ||
-        !tensor.is_contiguous() || tensor.sizes() != shape)
-      reject(function, name, " must be a contiguous float32 CPU tensor of shape ", shape, "; got ",
-             tensor.defined() ? tensor.toString() : "nothing", " ",
-             tensor.defined() ? tensor.sizes() : at::IntArrayRef{});
+  void vector(const char* name, const at::Tensor& tensor, std::int64_t size) const {
+    require(tensor.defined() && tensor.scalar_type() == at::kFloat, name, "float32", tensor,
+            {size});
+  }
+  void matrix(const char* name, const at::Tensor& tensor, at::IntArrayRef shape) const {
+    require(tensor.defined() &&
+                (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16),
+            name, "float32 or bfloat16", tensor, shape);
   }
   void linear(const char* name, const Linear& linear, std::int64_t out, std::int64_t in) const {
-    tensor(name, linear.weight, {out, in});
-    if (linear.bias) tensor(name, *linear.bias, {out});
+    matrix(name, linear.weight, {out, in});
+    if (linear.bias) vector(name, *linear.bias, out);
   }
+
+ private:
+  void require(bool dtype, const char* name, const char* dtypes, const at::Tensor& tensor,
+               at::IntArrayRef shape) const {
+    if (dtype && tensor.is_cpu() && tensor.is_contiguous() && tensor.sizes() == shape) return;
+    reject(function, name, " must be a contiguous ", dtypes, " CPU tensor of shape ", shape,
+           "; got ", tensor.defined() ? tensor.toString() : "nothing", " ",
+           tensor.defined() ? tensor.sizes() : at::IntArrayRef{});
+  }
+
+  const char* function;
 };
 
 void check_layer(const Checker& check, const DecoderSpec& spec, const LayerSpec& layer) {
   const std::int64_t hidden = spec.hidden();
   const std::int64_t query = spec.heads * spec.head_dim, key = spec.kv_heads * spec.head_dim;
   const std::int64_t wide = layer.gate.weight.defined() ? layer.gate.weight.size(0) : 0;
-  check.tensor("input_norm", layer.input_norm, {hidden});
-  check.tensor("feed_forward_norm", layer.feed_forward_norm, {hidden});
+  check.vector("input_norm", layer.input_norm, hidden);
+  check.vector("feed_forward_norm", layer.feed_forward_norm, hidden);
   check.linear("query", layer.query, query, hidden);
   check.linear("key", layer.key, key, hidden);
   check.linear("value", layer.value, key, hidden);
@@ -34,8 +48,8 @@ void check_layer(const Checker& check, const DecoderSpec& spec, const LayerSpec&
   check.linear("gate", layer.gate, wide, hidden);
   check.linear("up", layer.up, wide, hidden);
   check.linear("down", layer.down, hidden, wide);
-  if (layer.query_norm) check.tensor("query_norm", *layer.query_norm, {spec.head_dim});
-  if (layer.key_norm) check.tensor("key_norm", *layer.key_norm, {spec.head_dim});
+  if (layer.query_norm) check.vector("query_norm", *layer.query_norm, spec.head_dim);
+  if (layer.key_norm) check.vector("key_norm", *layer.key_norm, spec.head_dim);
 }
 
 }  // namespace
@@ -48,10 +62,10 @@ void check_spec(const char* function, const DecoderSpec& spec) {
            spec.kv_heads);
   if (spec.head_dim < 2 || spec.head_dim % 2 != 0)
     reject(function, "head_dim must be even; got ", spec.head_dim);
-  const Checker check{function};
-  check.tensor("inverse_frequencies", spec.inverse_frequencies, {spec.head_dim / 2});
-  check.tensor("embedding", spec.embedding, {spec.vocab(), spec.hidden()});
-  check.tensor("final_norm", spec.final_norm, {spec.hidden()});
+  const Checker check(function);
+  check.vector("inverse_frequencies", spec.inverse_frequencies, spec.head_dim / 2);
+  check.matrix("embedding", spec.embedding, {spec.vocab(), spec.hidden()});
+  check.vector("final_norm", spec.final_norm, spec.hidden());
   check.linear("head", spec.head, spec.vocab(), spec.hidden());
   for (const LayerSpec& layer : spec.layers) check_layer(check, spec, layer);
 }

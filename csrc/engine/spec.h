@@ -9,12 +9,15 @@ namespace r1::engine {
 
 /// A projection, y = weight x + bias, read from the module's own parameters.
 struct Linear {
-  at::Tensor weight;               // [out, in]
+  at::Tensor weight;               // [out, in], float32 or bfloat16
   std::optional<at::Tensor> bias;  // [out]
 };
 
-/// One decoder layer: grouped-query attention, then SwiGLU, each after an RMSNorm and on a
-/// residual.
+/// What the gate of a feed-forward layer goes through.
+enum class Activation { silu, gelu_tanh };
+
+/// One decoder layer: grouped-query attention, then a gated feed-forward layer, each after an
+/// RMSNorm and on a residual.
 struct LayerSpec {
   at::Tensor input_norm;  // [hidden]
   Linear query, key, value, output;
@@ -24,14 +27,16 @@ struct LayerSpec {
   std::int64_t window = 0;  // positions that a query sees, its own included; 0 sees all
 };
 
-/// A model as a table. The tensors are the module's parameters themselves, float32 on the CPU; they
-/// must not change while a call runs.
+/// A model as a table. The matrices are the module's parameters themselves, on the CPU; they must
+/// not change while a call runs. Vectors are float32.
 struct DecoderSpec {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
   std::int64_t max_positions = 0;
   double norm_eps = 0;
   at::Tensor inverse_frequencies;  // [head_dim / 2], of the rotary embedding
-  at::Tensor embedding;            // [vocab, hidden]
+  at::Tensor embedding;            // [vocab, hidden], float32 or bfloat16
+  double embedding_scale = 1;      // factor on its rows, as in Gemma
+  Activation activation = Activation::silu;
   std::vector<LayerSpec> layers;
   at::Tensor final_norm;  // [hidden]
   Linear head;            // [vocab, hidden]
@@ -40,8 +45,8 @@ struct DecoderSpec {
   std::int64_t hidden() const { return embedding.size(1); }
 };
 
-/// Throws std::invalid_argument unless every tensor is float32, contiguous, on the CPU and of the
-/// shape that the others imply.
+/// Throws std::invalid_argument unless every tensor is contiguous, on the CPU and of a dtype and
+/// shape that the table allows.
 void check_spec(const char* function, const DecoderSpec& spec);
 
 }  // namespace r1::engine

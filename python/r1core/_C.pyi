@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -68,6 +68,10 @@ class LayerSpec:
     window: int
     def __init__(self) -> None: ...
 
+class Activation:
+    silu: ClassVar[Activation]
+    gelu_tanh: ClassVar[Activation]
+
 class DecoderSpec:
     heads: int
     kv_heads: int
@@ -76,6 +80,8 @@ class DecoderSpec:
     norm_eps: float
     inverse_frequencies: Tensor
     embedding: Tensor
+    embedding_scale: float
+    activation: Activation
     layers: list[LayerSpec]
     final_norm: Tensor
     head: Linear

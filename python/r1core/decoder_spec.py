@@ -5,7 +5,7 @@ A field of a config that the table does not honour makes the model unsupported, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ARCHITECTURES = {
+    "gemma": "GemmaForCausalLM",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
@@ -25,6 +26,18 @@ ARCHITECTURES = {
 
 ROPE_TYPES = ("default", "linear", "llama3")
 """Rotary embeddings that are fixed frequencies, whatever the length of the sequence."""
+
+ACTIVATIONS = {
+    "silu": _C.Activation.silu,
+    "swish": _C.Activation.silu,
+    "gelu_pytorch_tanh": _C.Activation.gelu_tanh,
+}
+"""hidden_act -> what the gate goes through."""
+
+DTYPES = (torch.float32, torch.bfloat16)
+"""Of the parameters; everything else is float32."""
+
+EMBEDDINGS = ("Embedding", "GemmaTextScaledWordEmbedding")
 
 PROJECTIONS = {
     "query": "self_attn.q_proj",
@@ -50,8 +63,10 @@ def unsupported_reason(model: PreTrainedModel) -> str | None:
 
 def _config_reason(config: Any) -> str | None:
     """Return the first config field that the engine does not honour."""
-    if config.hidden_act not in ("silu", "swish"):
-        return f"hidden_act is {config.hidden_act}, not silu"
+    if config.hidden_act not in ACTIVATIONS:
+        return f"hidden_act is {config.hidden_act}, not one of {', '.join(ACTIVATIONS)}"
+    if getattr(config, "use_bidirectional_attention", None):
+        return "use_bidirectional_attention is set"
     rope = config.rope_parameters or {}
     if rope.get("rope_type", "default") not in ROPE_TYPES:
         return f"rope_type is {rope['rope_type']}, not one of {', '.join(ROPE_TYPES)}"
@@ -87,18 +102,25 @@ def _module_reason(model: PreTrainedModel) -> str | None:
     for name, module in [*linears, ("lm_head", model.lm_head)]:
         if type(module) is not nn.Linear:
             return f"{name} is a {type(module).__name__}, not a Linear"
-    if type(model.model.embed_tokens) is not nn.Embedding:
+    if type(model.model.embed_tokens).__name__ not in EMBEDDINGS:
         return f"the embedding is a {type(model.model.embed_tokens).__name__}"
     for name, parameter in model.named_parameters():
-        if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
-            return f"{name} is {parameter.dtype} on {parameter.device}, not float32 on the CPU"
+        if parameter.device.type != "cpu" or parameter.dtype not in DTYPES:
+            return (
+                f"{name} is {parameter.dtype} on {parameter.device}, not float32 or bfloat16 on "
+                "the CPU"
+            )
         if type(parameter.data) is not torch.Tensor or not parameter.is_contiguous():
             return f"{name} is not a plain contiguous tensor"
     return None
 
 
 def decoder_spec(model: PreTrainedModel) -> _C.DecoderSpec:
-    """Return the engine's table of the model's parameters as they are now; nothing is copied."""
+    """Return the engine's table of the model's parameters as they are now.
+
+    Matrices are never copied; vectors are, where they are not float32 or not what the norm
+    multiplies by.
+    """
     config, decoder = model.config, model.model
     spec = _C.DecoderSpec()
     attention = decoder.layers[0].self_attn if len(decoder.layers) else None
@@ -109,7 +131,10 @@ def decoder_spec(model: PreTrainedModel) -> _C.DecoderSpec:
     spec.norm_eps = config.rms_norm_eps
     spec.inverse_frequencies = decoder.rotary_emb.inv_freq.float().cpu().contiguous()
     spec.embedding = decoder.embed_tokens.weight
-    spec.final_norm = decoder.norm.weight
+    if config.model_type == "gemma":
+        spec.embedding_scale = float(decoder.embed_tokens.embed_scale.to(spec.embedding.dtype))
+    spec.activation = ACTIVATIONS[config.hidden_act]
+    spec.final_norm = _norm(config, decoder.norm)
     spec.head = _linear(model.lm_head)
     spec.layers = [_layer(config, i, layer) for i, layer in enumerate(decoder.layers)]
     return spec
@@ -119,11 +144,12 @@ def _layer(config: Any, index: int, layer: nn.Module) -> _C.LayerSpec:
     spec = _C.LayerSpec()
     for name, path in PROJECTIONS.items():
         setattr(spec, name, _linear(_get(layer, path)))
-    spec.input_norm = _get(layer, "input_layernorm").weight
-    spec.feed_forward_norm = _get(layer, "post_attention_layernorm").weight
+    spec.input_norm = _norm(config, _get(layer, "input_layernorm"))
+    spec.feed_forward_norm = _norm(config, _get(layer, "post_attention_layernorm"))
     attention = _get(layer, "self_attn")
     if config.model_type == "qwen3":
-        spec.query_norm, spec.key_norm = attention.q_norm.weight, attention.k_norm.weight
+        spec.query_norm = _norm(config, attention.q_norm)
+        spec.key_norm = _norm(config, attention.k_norm)
     spec.window = _window(config, index)
     return spec
 
@@ -131,7 +157,7 @@ def _layer(config: Any, index: int, layer: nn.Module) -> _C.LayerSpec:
 def _window(config: Any, index: int) -> int:
     """Return how many positions a query of this layer sees; 0 sees all."""
     window = getattr(config, "sliding_window", None)
-    if config.model_type == "llama" or window is None:
+    if config.model_type in ("llama", "gemma") or window is None:
         return 0
     if config.model_type == "mistral" or config.layer_types[index] == "sliding_attention":
         return int(window)
@@ -139,7 +165,13 @@ def _window(config: Any, index: int) -> int:
 
 
 def _linear(module: nn.Linear) -> _C.Linear:
-    return _C.Linear(module.weight, module.bias)
+    return _C.Linear(module.weight, None if module.bias is None else module.bias.float())
+
+
+def _norm(config: Any, module: nn.Module) -> torch.Tensor:
+    """Return what an RMSNorm multiplies by: its weight, in Gemma one more than that."""
+    weight = cast(torch.Tensor, module.weight).float()
+    return 1 + weight if config.model_type == "gemma" else weight
 
 
 def _get(module: nn.Module, path: str) -> Any:

@@ -1,6 +1,7 @@
 #include "kernels/linear.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "tests/kernels/panels.h"
 
@@ -71,10 +72,28 @@ TEST_P(LinearKernel, GivesTheSameBitsInParts) {
   EXPECT_EQ(y, run());
 }
 
+TEST_P(LinearKernel, CountsABfloat16WeightAsItsFloat) {
+  std::vector<bf16> narrow;
+  std::vector<float> wide;
+  for (const float weight : weight_) {
+    narrow.push_back({static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(weight) >> 16)});
+    wide.push_back(widen(narrow.back()));
+  }
+  const auto run_with = [&](auto& kernel, const auto& weight) {
+    std::vector<float> y = start_;
+    kernel(x_.data(), shape_.panels, shape_.in, weight.data(), shape_.bias ? bias_.data() : nullptr,
+           shape_.out, 0, shape_.out, y.data(), shape_.add);
+    return y;
+  };
+  const auto bf16_run = [&] { return run_with(R1_CPU(linear_bf16_cpu), narrow); };
+  EXPECT_EQ(at_every_level(bf16_run), run_with(R1_CPU(linear_cpu), wide));
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearKernel,
                          testing::Values(Shape{1, 1, 1, false, false}, Shape{1, 7, 13, true, false},
                                          Shape{2, 64, 6, false, true}, Shape{3, 33, 31, true, true},
                                          Shape{4, 128, 40, false, false},
+                                         Shape{3, 700, 22, true, false},
                                          Shape{0, 8, 8, false, false}));
 
 }  // namespace

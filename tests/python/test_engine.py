@@ -1,102 +1,36 @@
-"""The engine against transformers, and against itself under every way to cut the work."""
+"""The engine against transformers, and as a neighbour: callbacks, interrupts, live parameters."""
 
+import os
 import signal
 import threading
 import time
 
 import pytest
 import torch
-from models import SIZES
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    MistralConfig,
-    Qwen2Config,
-    Qwen3Config,
+from engine_cases import (
+    CONFIGS,
+    PROMPTS,
+    STOPS,
+    V,
+    assert_same_bits,
+    build,
+    generate,
+    prompts_of,
+    sequences_of,
 )
 
-from r1core import _C
-from r1core.engine import Engine, Generated
+from r1core.engine import Engine
 from r1core.types import SamplingParams
-
-V = 97
-BASE = SIZES | {"vocab_size": V, "initializer_range": 0.2, "pad_token_id": None}
-LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 1e4,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32,
-}
-CONFIGS = {
-    "llama": LlamaConfig(**BASE),
-    "llama_tied": LlamaConfig(**BASE, tie_word_embeddings=True),
-    "llama_biases": LlamaConfig(**BASE, attention_bias=True, mlp_bias=True),
-    "llama3_rope": LlamaConfig(**BASE, rope_parameters=LLAMA3),
-    "llama_linear_rope": LlamaConfig(
-        **BASE, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
-    ),
-    "llama_odd_sizes": LlamaConfig(
-        **BASE | {"hidden_size": 40, "intermediate_size": 37, "head_dim": 22}
-    ),
-    "qwen2": Qwen2Config(**BASE),
-    "qwen2_window": Qwen2Config(
-        **BASE, use_sliding_window=True, sliding_window=5, max_window_layers=1
-    ),
-    "qwen3": Qwen3Config(**BASE, head_dim=16),
-    "qwen3_tied_bias": Qwen3Config(
-        **BASE, head_dim=32, attention_bias=True, tie_word_embeddings=True
-    ),
-    "mistral": MistralConfig(**BASE, sliding_window=None),
-    "mistral_window": MistralConfig(**BASE, sliding_window=7),
-}
-UIDS = [11, 7, 3]
-
-
-def build(config):
-    """Return a random model; biases and norms too, which initialise to 0 and 1."""
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return model
-
-
-def prompts_of(*lengths):
-    generator = torch.Generator().manual_seed(5)
-    return [torch.randint(0, V, (length,), generator=generator) for length in lengths]
-
-
-PROMPTS = prompts_of(5, 1, 70)
-PARAMS = SamplingParams(n=5, max_new_tokens=20, temperature=0.8, seed=9)
-STOPS = (3, 20, 30, 40, 50, 60, 70)
-
-
-def generate(engine, prompts=PROMPTS, params=PARAMS, stops=STOPS, uids=UIDS, **how):
-    return engine.generate(prompts, params, stops, uids, **how)
-
-
-def sequences_of(generated, prompts, n):
-    rows = zip(generated.tokens_NT, generated.lengths_N.tolist(), strict=True)
-    return [torch.cat([prompts[i // n], row[:length]]) for i, (row, length) in enumerate(rows)]
-
-
-def assert_same_bits(left: Generated, right: Generated):
-    for name, a, b in zip(Generated._fields, left, right, strict=True):
-        assert torch.equal(a, b), name
 
 
 @pytest.fixture(scope="module")
 def engine():
-    return Engine(build(CONFIGS["qwen3"]))
+    return Engine(build("qwen3"))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logprobs_match_transformers(name):
-    model = build(CONFIGS[name])
+    model = build(name)
     sequences = prompts_of(3, 17, 40, 150)
     scored = Engine(model).logprobs(sequences, [1, 16, 20, 70], temperature=0.7)
     for tokens, length, (logprobs, entropies) in zip(
@@ -114,7 +48,7 @@ def test_logprobs_match_transformers(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_top_k_of_one_is_transformers_greedy_search(name):
-    model = build(CONFIGS[name])
+    model = build(name)
     params = SamplingParams(n=2, max_new_tokens=12, top_k=1)
     generated = generate(Engine(model), params=params, stops=())
     for p, prompt in enumerate(PROMPTS):
@@ -129,62 +63,6 @@ def test_top_k_of_one_is_transformers_greedy_search(name):
         for g in range(2):
             assert generated.tokens_NT[2 * p + g].tolist() == expected.tolist()
     assert generated.truncated_logprobs_NT.abs().max() == 0
-
-
-@pytest.mark.parametrize("slots", [1, 3, 16, 64])
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_slots_and_threads_change_no_bit(engine, slots, threads):
-    assert_same_bits(
-        generate(engine, slots=slots, threads=threads), generate(engine, slots=7, threads=1)
-    )
-
-
-def test_more_slots_than_a_block_change_no_bit(engine):
-    params = SamplingParams(n=40, max_new_tokens=6)
-    assert_same_bits(
-        generate(engine, params=params, slots=120, threads=1), generate(engine, params=params)
-    )
-
-
-def test_a_prompt_alone_gives_the_same_bits(engine):
-    together = generate(engine)
-    for p in range(len(PROMPTS)):
-        alone = generate(engine, prompts=[PROMPTS[p]], uids=[UIDS[p]])
-        T = alone.tokens_NT.shape[1]
-        for a, b in zip(alone, together, strict=True):
-            rows = b[5 * p : 5 * p + 5]
-            assert torch.equal(a, rows[:, :T] if rows.dim() == 2 else rows)
-
-
-def test_the_order_of_prompts_changes_no_bit(engine):
-    forward = generate(engine)
-    backward = generate(engine, prompts=PROMPTS[::-1], uids=UIDS[::-1])
-    for a, b in zip(forward, backward, strict=True):
-        assert torch.equal(a, b.unflatten(0, (3, 5)).flip(0).flatten(0, 1))
-
-
-@pytest.mark.parametrize("name", ["qwen3", "mistral_window", "llama_odd_sizes"])
-def test_avx2_and_avx512_give_the_same_bits(name):
-    if _C.best_isa() != "avx512":
-        pytest.skip("needs AVX-512")
-    engine = Engine(build(CONFIGS[name]))
-    wide = generate(engine)
-    try:
-        _C.set_isa("avx2")
-        assert_same_bits(generate(engine), wide)
-    finally:
-        _C.set_isa(_C.best_isa())
-
-
-@pytest.mark.parametrize("name", ["qwen2", "qwen3", "mistral_window", "llama3_rope"])
-def test_the_scorer_gives_the_samplers_bits(name):
-    engine = Engine(build(CONFIGS[name]))
-    generated = generate(engine)
-    lengths = [len(PROMPTS[i // 5]) for i in range(15)]
-    scored = engine.logprobs(sequences_of(generated, PROMPTS, 5), lengths, temperature=0.8)
-    for i, (logprobs, entropies) in enumerate(scored):
-        assert torch.equal(logprobs, generated.logprobs_NT[i, : len(logprobs)])
-        assert torch.equal(entropies, generated.entropies_NT[i, : len(entropies)])
 
 
 def test_a_completion_ends_with_its_first_stop_token(engine):
@@ -227,7 +105,7 @@ def test_first_tokens_follow_the_models_distribution(engine):
 
 
 def test_the_parameters_are_read_at_every_call():
-    model = build(CONFIGS["qwen2"])
+    model = build("qwen2")
     engine = Engine(model)
     before = generate(engine)
     pointers = [p.data_ptr() for p in model.parameters()]
@@ -239,7 +117,7 @@ def test_the_parameters_are_read_at_every_call():
     assert_same_bits(stepped, generate(Engine(model)))
     assert pointers == [p.data_ptr() for p in model.parameters()]
 
-    model.load_state_dict(build(CONFIGS["qwen2"]).state_dict())
+    model.load_state_dict(build("qwen2").state_dict())
     assert_same_bits(before, generate(engine))
     model.to(torch.float64).to(torch.float32)  # new tensors in the parameters' place
     assert_same_bits(before, generate(engine))
@@ -252,7 +130,7 @@ class Boom(Exception):
 @pytest.fixture
 def endless():
     """Return a call that takes many seconds unless it is stopped."""
-    engine = Engine(build(CONFIGS["qwen3"]))
+    engine = Engine(build("qwen3"))
     params = SamplingParams(n=20_000, max_new_tokens=400)
     return lambda on_step=None: generate(engine, params=params, stops=(), on_step=on_step)
 
@@ -293,3 +171,41 @@ def test_the_callback_reports_every_token(engine):
     generated = generate(engine, on_step=lambda tokens, done: reports.append((tokens, done)))
     assert reports[-1] == (int(generated.lengths_N.sum()), 15)
     assert reports == sorted(reports)
+
+
+class Explosive:
+    """Stop strings whose reader fails."""
+
+    def may_end(self, vocab_size):
+        return torch.ones(vocab_size, dtype=torch.bool)
+
+    def ends(self, tokens):
+        raise Boom
+
+
+def test_an_exception_while_reading_the_text_ends_the_call(engine):
+    expected = generate(engine)
+    with pytest.raises(Boom):
+        generate(engine, stop_strings=Explosive())
+    assert_same_bits(generate(engine), expected)
+
+
+def resident_megabytes():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def test_thousands_of_sequences_leave_no_memory_behind(engine):
+    prompts = prompts_of(*range(1, 65))
+    params = SamplingParams(n=40, max_new_tokens=12)
+
+    def run():
+        generated = generate(engine, prompts, params, uids=list(range(64)))
+        engine.logprobs(sequences_of(generated, prompts, 40), [i // 40 + 1 for i in range(2560)])
+
+    run()
+    before = resident_megabytes()
+    for _ in range(4):
+        run()
+    # 10,240 sequences of up to 76 positions; one cache of them all would hold 290 MB
+    assert resident_megabytes() - before < 20

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_engine import BASE, CONFIGS, PROMPTS, V, build, generate
+from engine_cases import BASE, PROMPTS, V, build, generate
 from transformers import GPT2Config, LlamaConfig
 
 from r1core.engine import Engine
@@ -10,7 +10,7 @@ from r1core.engine import Engine
 
 @pytest.fixture(scope="module")
 def engine():
-    return Engine(build(CONFIGS["qwen3"]))
+    return Engine(build("qwen3"))
 
 
 def test_prompts_beyond_the_context_are_rejected(engine):
@@ -40,6 +40,13 @@ def test_prompt_lengths_outside_the_sequence_are_rejected(engine):
     assert logprobs.shape == (0,)
 
 
+def test_one_seed_and_one_counter_per_prompt(engine):
+    with pytest.raises(ValueError, match="seeds must have one per prompt, 3; got 1"):
+        generate(engine, seeds=[1])
+    with pytest.raises(ValueError, match="uids must have one per prompt, 3; got 2"):
+        generate(engine, uids=[1, 2])
+
+
 def test_no_prompts_give_no_rows(engine):
     assert generate(engine, [], uids=[]).tokens_NT.shape == (0, 0)
 
@@ -63,10 +70,10 @@ def hooked(model):
             ),
             "rope_type is yarn",
         ),
-        (lambda: build(CONFIGS["qwen3"]).to(torch.bfloat16), "bfloat16"),
-        (lambda: hooked(build(CONFIGS["qwen3"])), "forward hook"),
+        (lambda: build("qwen3", torch.float16), "float16"),
+        (lambda: hooked(build("qwen3")), "forward hook"),
     ],
-    ids=["gpt2", "gelu", "yarn", "bfloat16", "hook"],
+    ids=["gpt2", "gelu", "yarn", "float16", "hook"],
 )
 def test_models_outside_the_table_are_named(model, reason):
     model = model()
