@@ -3,7 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <cmath>
-#include <vector>
+#include <memory>
 
 #include "csrc/check.h"
 #include "csrc/parallel.h"
@@ -41,8 +41,10 @@ at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::i
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
     const at::Tensor& logits, const at::Tensor& uniforms, double temperature, std::int64_t top_k,
     double top_p, double min_p) {
-  R1_REQUIRE(logits.dim() == 2 && logits.size(1) > 0 && logits.scalar_type() == at::kFloat,
-             "logits must be [N, V >= 1] float32; got ", logits.sizes(), " ", logits.scalar_type());
+  R1_REQUIRE(logits.dim() == 2 && logits.size(1) > 0 &&
+                 (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kBFloat16),
+             "logits must be [N, V >= 1] float32 or bfloat16; got ", logits.sizes(), " ",
+             logits.scalar_type());
   R1_REQUIRE(uniforms.dim() == 1 && uniforms.size(0) == logits.size(0) &&
                  uniforms.scalar_type() == at::kDouble,
              "uniforms must be [N = ", logits.size(0), "] float64; got ", uniforms.sizes(), " ",
@@ -56,19 +58,24 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
   check_uniforms(draws);
   const std::int64_t N = rows.size(0), V = rows.size(1);
   at::Tensor tokens = at::empty({N}, rows.options().dtype(at::kLong));
-  at::Tensor logprobs = at::empty({N}, rows.options());
-  at::Tensor truncated_logprobs = at::empty({N}, rows.options());
-  at::Tensor entropies = at::empty({N}, rows.options());
-  const kernels::SamplingFilter filter{static_cast<float>(temperature), top_k,
-                                       static_cast<float>(top_p), static_cast<float>(min_p)};
+  const auto floats = [&] { return at::empty({N}, rows.options().dtype(at::kFloat)); };
+  at::Tensor logprobs = floats(), truncated_logprobs = floats(), entropies = floats();
+  const kernels::SamplingFilter filter{static_cast<float>(temperature), top_k, top_p,
+                                       static_cast<float>(min_p)};
   parallel_rows(N, V, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> workspace(static_cast<std::size_t>(kernels::sample_workspace(V)));
-    R1_CPU(sample_cpu)
-    (rows.const_data_ptr<float>() + begin * V, end - begin, V, filter,
-     draws.const_data_ptr<double>() + begin, workspace.data(),
-     tokens.mutable_data_ptr<std::int64_t>() + begin, logprobs.mutable_data_ptr<float>() + begin,
-     truncated_logprobs.mutable_data_ptr<float>() + begin,
-     entropies.mutable_data_ptr<float>() + begin);
+    const auto workspace = std::make_unique_for_overwrite<float[]>(
+        static_cast<std::size_t>(kernels::sample_workspace(V)));
+    const auto run = [&](auto& kernel, const auto* first) {
+      kernel(first + begin * V, end - begin, V, filter, draws.const_data_ptr<double>() + begin,
+             workspace.get(), tokens.mutable_data_ptr<std::int64_t>() + begin,
+             logprobs.mutable_data_ptr<float>() + begin,
+             truncated_logprobs.mutable_data_ptr<float>() + begin,
+             entropies.mutable_data_ptr<float>() + begin);
+    };
+    if (rows.scalar_type() == at::kFloat)
+      run(R1_CPU(sample_cpu), rows.const_data_ptr<float>());
+    else
+      run(R1_CPU(sample_bf16_cpu), static_cast<const kernels::bf16*>(rows.const_data_ptr()));
   });
   return {tokens, logprobs, truncated_logprobs, entropies};
 }

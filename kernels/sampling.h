@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/bf16.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
@@ -9,19 +10,24 @@ namespace r1::kernels {
 struct SamplingFilter {
   float temperature;   // > 0
   std::int64_t top_k;  // highest logits kept, ties by lowest id; 0 keeps all
-  float top_p;         // smallest set of most probable tokens with at least this mass; 1 keeps all
+  double top_p;        // smallest set of most probable tokens with at least this mass; 1 keeps all
   float min_p;         // smallest probability kept, relative to the largest; 0 keeps all
 };
 
 /// Floats of workspace that `sample_cpu` needs for rows of `vocab` logits.
-constexpr std::int64_t sample_workspace(std::int64_t vocab) { return vocab + vocab / 1024 + 1; }
+constexpr std::int64_t sample_workspace(std::int64_t vocab) {
+  return 2 * (vocab + 15) + vocab / 1024 + 1;
+}
 
 /// Draws one token per row by inverting the cumulative distribution in order of token id:
 /// one uniform number per row, no number per logit.
 ///
-/// Without a filter the CDF is walked by slices of 1,024 logits, then inside one slice. Filters are
-/// exact: the threshold is found by radix selection on the logits' bits, ties go to the lowest id.
-/// Rows are independent. A token of probability 0 is never drawn.
+/// The CDF is walked by slices of 1,024 logits, then inside one slice. Filters are exact, ties go
+/// to the lowest id; see kernels/common/select.h. Rows are independent. A token of probability 0 is
+/// never drawn. A row that has no distribution (NaN or +inf in it, or only -inf) gives NaN for its
+/// numbers, and some id in [0, vocab).
+///
+/// Traffic:  the logits twice; with a filter about eight times, from cache for V < 250k.
 ///
 /// @param logits              [rows, vocab], row-major
 /// @param uniforms            [rows], in (0, 1)
@@ -35,4 +41,8 @@ R1_PER_ISA(void sample_cpu(const float* logits, std::int64_t rows, std::int64_t 
                            SamplingFilter filter, const double* uniforms, float* workspace,
                            std::int64_t* tokens, float* logprobs, float* truncated_logprobs,
                            float* entropies) noexcept;)
+R1_PER_ISA(void sample_bf16_cpu(const bf16* logits, std::int64_t rows, std::int64_t vocab,
+                                SamplingFilter filter, const double* uniforms, float* workspace,
+                                std::int64_t* tokens, float* logprobs, float* truncated_logprobs,
+                                float* entropies) noexcept;)
 }  // namespace r1::kernels

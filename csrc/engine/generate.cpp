@@ -219,8 +219,7 @@ void Generation::draw_token(const Draw& draw, const float* logits, Buffer& works
       static_cast<std::uint32_t>(draw.row % options_.n),
       static_cast<std::uint32_t>(prompts_.uids[prompt]), kernels::PhiloxStream::kSampling);
   const kernels::SamplingFilter filter{static_cast<float>(options_.temperature), options_.top_k,
-                                       static_cast<float>(options_.top_p),
-                                       static_cast<float>(options_.min_p)};
+                                       options_.top_p, static_cast<float>(options_.min_p)};
   const std::int64_t at = draw.row * options_.max_new_tokens + draw.position;
   R1_CPU(sample_cpu)
   (logits, 1, spec_.vocab(), filter, &uniform, workspace.data(),

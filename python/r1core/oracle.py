@@ -40,13 +40,13 @@ def filtered_probabilities(
 ) -> Tensor:
     """The distribution that a token is drawn from: temperature, top-k, top-p, min-p; [V]."""
     p_V = (logits_V / temperature).softmax(-1)
-    order = sorted(range(len(p_V)), key=lambda i: (-float(logits_V[i]), i))
+    order = logits_V.argsort(descending=True, stable=True)  # ties by lowest id
     if 0 < top_k < len(order):
         order = order[:top_k]
     if top_p < 1:
         mass = p_V[order].cumsum(0)
         order = order[: int((mass < top_p * mass[-1]).sum()) + 1]
-    kept = [i for i in order if p_V[i] >= min_p * p_V.max()]
+    kept = order[p_V[order] >= min_p * p_V.max()]
     result_V = torch.zeros_like(p_V)
     result_V[kept] = p_V[kept] / p_V[kept].sum()
     return result_V

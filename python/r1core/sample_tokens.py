@@ -21,7 +21,8 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     N = logits.shape[0]
     tokens = logits.new_empty(N, dtype=torch.int64)
-    return tokens, logits.new_empty(N), logits.new_empty(N), logits.new_empty(N)
+    numbers = logits.new_empty(N, dtype=torch.float32)
+    return tokens, numbers, torch.empty_like(numbers), torch.empty_like(numbers)
 
 
 def sample_tokens(
@@ -39,7 +40,7 @@ def sample_tokens(
     result depends on that row alone.
 
     Args:
-        logits_NV: [N, V] float32 on the CPU; -inf is never drawn.
+        logits_NV: [N, V] float32 or bfloat16 on the CPU; -inf is never drawn.
         uniforms_N: [N] float64 in (0, 1), from `philox_uniforms` for instance.
         temperature: divides the logits; > 0.
         top_k: highest logits kept; 0 keeps everything.
@@ -51,6 +52,9 @@ def sample_tokens(
         logprobs_N: float32, under the tempered, unfiltered distribution.
         truncated_logprobs_N: float32, under the filtered distribution.
         entropies_N: float32, nats, of the tempered, unfiltered distribution.
+
+        A row that has no distribution (NaN or +inf in it, or only -inf) gives NaN for its numbers,
+        and some id of the vocabulary.
 
     Raises:
         ValueError: another shape or dtype, or an option out of range.
