@@ -25,6 +25,16 @@ test: $(VENV)/.dev format-check install-tests  ## Format, types, C++ tests, Pyth
 test-slow: $(VENV)/.dev install-tests  ## The full-length and many-seed runs
 	$(PYTHON) -m pytest -m slow --durations=15
 
+test-arm:  ## The C++ tests, cross-compiled (apt: g++-aarch64-linux-gnu qemu-user-static libgtest-dev)
+	cmake --preset arm64
+	cmake --build build/arm64 -j $(JOBS)
+	ctest --test-dir build/arm64 --output-on-failure -j $(JOBS)
+
+test-threads:  ## The engine's threads under ThreadSanitizer
+	cmake --preset tsan
+	cmake --build build/tsan -j $(JOBS) --target engine_test
+	build/tsan/tests/engine_test
+
 fuzz: $(VENV)/.dev  ## Each fuzzer for FUZZ_SECONDS (default 20) under ASan and UBSan
 	cmake -S . -B build/fuzz -DR1_BUILD_PYTHON=OFF -DR1_BUILD_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
 	cmake --build build/fuzz -j $(JOBS)
@@ -75,4 +85,4 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(BIN)/pip install -q ninja $$($(PYTHON) build_support/requirements.py)
 	@touch $@
 
-.PHONY: help quickstart test test-slow fuzz bench format format-check install-tests develop clean
+.PHONY: help quickstart test test-slow test-arm test-threads fuzz bench format format-check install-tests develop clean
