@@ -104,7 +104,7 @@ class Engine:
         *,
         seeds: Sequence[int] | None = None,
         stop_strings: StopStrings | None = None,
-        slots: int = 64,
+        slots: int | None = None,
         threads: int | None = None,
     ) -> Generated:
         """Draw params.n completions of each prompt.
@@ -118,7 +118,7 @@ class Engine:
                 completions finished); an exception it raises ends the call.
             seeds: P keys of the random generator; None takes params.seed for all.
             stop_strings: strings that end a completion; None reads no text.
-            slots: completions decoded together.
+            slots: completions decoded together; None takes 32 per thread, at least 64.
             threads: None takes torch's.
 
         Returns:
@@ -131,8 +131,8 @@ class Engine:
         for name in ("n", "temperature", "top_k", "top_p", "min_p", "max_new_tokens"):
             setattr(options, name, getattr(params, name))
         options.stop_token_ids = list(stop_token_ids)
-        options.slots = slots
         options.threads = torch.get_num_threads() if threads is None else threads
+        options.slots = max(64, 32 * options.threads) if slots is None else slots
         tensors = [prompt.contiguous() for prompt in prompts]
         keys = [params.seed] * len(prompts) if seeds is None else seeds
         drawn = _C.engine_generate(
