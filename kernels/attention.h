@@ -26,9 +26,9 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
 ///
 /// Traffic:  the visible keys and values once per query head. Memory-bound on long contexts.
 /// Numerics: fp32. Scores are chains over head_dim; the softmax takes the maximum first, then sums
-///           by position modulo 16 of the span; values are added in order of position. The order is
-///           that of positions within each span, so the bits depend on where the prefix ends, and
-///           on nothing else. At least one position must be visible.
+///           by position modulo 16 of the span; values are added in order of position, even and odd
+///           ones of a span apart. So the bits depend on where the prefix ends, and on nothing
+///           else. At least one position must be visible.
 ///
 /// @param query      [heads, head_dim]
 /// @param prefix     an empty span has begin = end

@@ -56,6 +56,10 @@ R1_INLINE void store_register(bf16* to, FloatRegister lanes) {
 /// loop over an array of accumulators does not.
 template <int... I>
 struct Indices {};
+template <int N, int... I>
+struct UpTo : UpTo<N - 1, N - 1, I...> {};
+template <int... I>
+struct UpTo<0, I...> : Indices<I...> {};
 
 struct f32x16 {
   FloatRegister part[kParts];
