@@ -78,7 +78,7 @@ def eager(logits_MV: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
     return loss, torch.autograd.grad(loss, logits_MV)[0]
 
 
-@torch.compile
+@torch.compile(dynamic=False)  # a program for each shape, as a trainer with one shape has it
 def log_softmax_loss(logits_MV: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """The form that compiles best: one log_softmax for both log-probabilities and entropies."""
     log_p_MV = logits_MV.float().log_softmax(-1)
