@@ -11,6 +11,12 @@ BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 CPP_FILES = $(shell find csrc kernels tests -name '*.cpp' -o -name '*.h')
 SEED ?= 0
+SOURCES = pyproject.toml CMakeLists.txt $(shell find csrc kernels python build_support -type f -not -name '*.pyc' -not -name '*.so')
+
+# What `make bench` measures against, in an environment of its own.
+BENCH_VENV ?= .bench-venv
+PEERS := transformers==5.23.0 trl==1.16.0 peft==0.21.2 datasets==5.2.0
+LLAMA_CPP := llama-cpp-python==0.3.36 gguf==0.19.0
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,8 +47,12 @@ fuzz: $(VENV)/.dev  ## Each fuzzer for FUZZ_SECONDS (default 20) under ASan and 
 	for fuzzer in $$(find build/fuzz/tests -maxdepth 1 -name 'fuzz_*' -type f); do \
 	  $$fuzzer $${FUZZ_SECONDS:-20}; done
 
-bench: $(VENV)/.dev develop  ## Timings of one step, split by phase
-	PYTHONPATH=python $(PYTHON) tests/bench/bench_step.py
+bench: $(BENCH_VENV)/.installed  ## r1core beside torch, transformers, TRL: medians, ratios, phases
+	for topic in tests/bench/bench_*.py; do $(BENCH_VENV)/bin/python $$topic; done
+	$(BENCH_VENV)/bin/python tests/bench/table.py
+
+bench-llama: $(BENCH_VENV)/.torch  ## Build llama.cpp, about 7 minutes, so that `make bench` times it
+	$(BENCH_VENV)/bin/pip install -q $(LLAMA_CPP)
 
 format: $(VENV)/.dev  ## Format C++ and Python
 	$(BIN)/clang-format -i $(CPP_FILES)
@@ -77,12 +87,22 @@ $(VENV)/.torch: $(VENV)/.system
 	$(BIN)/pip install -q $(TORCH)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.torch pyproject.toml CMakeLists.txt $(shell find csrc kernels python build_support -type f -not -name '*.pyc' -not -name '*.so')
+$(VENV)/.installed: $(VENV)/.torch $(SOURCES)
 	$(BIN)/pip install -q .
+	@touch $@
+
+$(BENCH_VENV)/.torch: $(VENV)/.system
+	python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install -q $(TORCH)
+	@touch $@
+
+# A build directory of its own: the other environment's holds the paths of its torch.
+$(BENCH_VENV)/.installed: $(BENCH_VENV)/.torch $(SOURCES) Makefile
+	$(BENCH_VENV)/bin/pip install -q . $(PEERS) -C build-dir=build/bench
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(BIN)/pip install -q ninja $$($(PYTHON) build_support/requirements.py)
 	@touch $@
 
-.PHONY: help quickstart test test-slow test-arm test-threads fuzz bench format format-check install-tests develop clean
+.PHONY: help quickstart test test-slow test-arm test-threads fuzz bench bench-llama format format-check install-tests develop clean

@@ -1,0 +1,122 @@
+"""Make the README's tables of a results file.
+
+    python tests/bench/table.py                # print this machine's
+    python tests/bench/table.py --readme FILE  # put a results file's between the README's markers
+    python tests/bench/table.py --check        # fail where the README differs from its results
+
+The marker names the results file, so that `--check` needs no other argument.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[2] / "README.md"
+BLOCK = re.compile(r"(?<=<!-- bench: )(\S+)( -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
+TITLES = {
+    "generate": "Sampling with log-probabilities",
+    "llama_cpp": "Sampling beside llama.cpp",
+    "sample_tokens": "`sample_tokens`",
+    "loss_from_logits": "`grpo_loss_from_logits`, with gradient",
+    "loss_from_hidden": "`grpo_loss_from_hidden`, with gradients",
+    "step": "GRPO step",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--readme", type=Path, metavar="FILE")
+    choice.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    if options.readme:
+        README.write_text(filled(README.read_text(), options.readme.name))
+    elif options.check:
+        text = README.read_text()
+        name = marked_file(text)
+        if filled(text, name) != text:
+            sys.exit(f"README.md differs from {name}: run table.py --readme {name}")
+    else:
+        from common import results_path
+
+        print(tables(json.loads(results_path().read_text())))
+
+
+def marked_file(readme: str) -> str:
+    """Return the results file that the README's marker names."""
+    found = BLOCK.search(readme)
+    if found is None:
+        sys.exit("README.md has no <!-- bench: FILE --> ... <!-- /bench --> markers")
+    return found[1]
+
+
+def filled(readme: str, name: str) -> str:
+    """Return the README with the tables of a results file between its markers."""
+    text = tables(json.loads((RESULTS / name).read_text()))
+    return BLOCK.sub(lambda match: f"{name}{match[2]}{text}", readme)
+
+
+def tables(results: dict[str, Any]) -> str:
+    """Return the comparison, then the phases of a step, as markdown."""
+    lines = ["| | r1core | peer | | ratio | memory |", "|---|---|---|---|---|---|"]
+    for topic, title in TITLES.items():
+        for case in shown(results, topic):
+            lines += rows(title, case)
+    return "\n".join([*lines, "", *phases(results)]) + "\n"
+
+
+def shown(results: dict[str, Any], topic: str) -> list[dict[str, Any]]:
+    """Return a topic's cases for the table; a `detail` is for the results file alone."""
+    return [case for case in results.get(topic, {}).get("cases", []) if not case.get("detail")]
+
+
+def rows(title: str, case: dict[str, Any]) -> Iterator[str]:
+    """Yield a row for each peer of a case; the case is named in the first."""
+    name, mine = f"{title}, {case['case']}", case["sides"]["r1core"]
+    for peer, ratio in case["ratios"].items():
+        theirs = case["sides"][peer]
+        sides = f"{time(mine, case)} | {peer} | {time(theirs, case)}"
+        yield f"| {name} | {sides} | **{ratio:.3g}x** | {memory(mine, theirs)} |"
+        name = ""
+
+
+def time(side: dict[str, Any], case: dict[str, Any]) -> str:
+    """Return the median, with tokens a second where the case draws tokens."""
+    median = side["median_ms"]
+    text = f"{median / 1e3:.3g} s" if median >= 1000 else f"{median:.3g} ms"
+    if "tokens" not in case:
+        return text
+    rate = 1e3 * case["tokens"] / median
+    return f"{text} ({float(f'{rate:.3g}'):,.0f} tokens/s)"
+
+
+def memory(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Return the growth of the resident set, r1core's and the peer's."""
+    if "peak_growth_mb" not in mine:
+        return ""
+    return f"{mine['peak_growth_mb']:,.0f} / {theirs['peak_growth_mb']:,.0f} MB"
+
+
+def phases(results: dict[str, Any]) -> Iterator[str]:
+    """Yield the table of a step's phases, in milliseconds."""
+    cases = shown(results, "step")
+    if not cases:
+        return
+    names = list(cases[0]["sides"]["r1core"]["phases_ms"])
+    yield "| GRPO step, ms | " + " | ".join(name.replace("_", ", ") for name in names) + " |"
+    yield "|---" * (len(names) + 1) + "|"
+    for case in cases:
+        for side, measured in case["sides"].items():
+            cells = " | ".join(f"{measured['phases_ms'][name]:,.0f}" for name in names)
+            yield f"| {side}, {case['case'].rpartition(', ')[2]} | {cells} |"
+
+
+if __name__ == "__main__":
+    main()
