@@ -26,10 +26,13 @@ def single_tags(texts: Sequence[str]) -> list[int]: ...
 def group_advantage(
     rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int
 ) -> Tensor: ...
-def token_logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]: ...
+def token_logprobs(
+    logits: Tensor, tokens: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]: ...
 def token_logprobs_backward(
     logits: Tensor,
     tokens: Tensor,
+    statistics: Tensor,
     grad_logprobs: Tensor,
     grad_entropies: Tensor,
     temperature: float,
