@@ -8,67 +8,88 @@
 namespace r1 {
 namespace {
 
-void check_shape(const char* name, const at::Tensor& tensor, at::IntArrayRef expected) {
-  if (tensor.sizes() != expected)
-    reject("grpo_loss", name, " must be [N, T] = ", expected, "; got ", tensor.sizes());
-}
-
-/// N * T doubles are few beside the N * T * V logits they come from.
+/// M doubles are few beside the M * V logits they come from.
 at::Tensor as_double(const at::Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
 
-at::Tensor optional_double(const char* name, const std::optional<at::Tensor>& tensor,
-                           at::IntArrayRef shape) {
-  if (!tensor) return {};
-  check_shape(name, *tensor, shape);
-  return as_double(*tensor);
+at::Tensor optional_double(const std::optional<at::Tensor>& tensor) {
+  return tensor ? as_double(*tensor) : at::Tensor{};
 }
 
-const double* data_or_null(const at::Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<double>() : nullptr;
+const double* data_or_null(const at::Tensor& tensor, std::int64_t m) {
+  return tensor.defined() ? tensor.const_data_ptr<double>() + m : nullptr;
 }
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> grpo_loss(
-    const at::Tensor& logprobs, const at::Tensor& advantages, const at::Tensor& mask,
-    const at::Tensor& row_weights, const std::optional<at::Tensor>& old_logprobs,
-    const std::optional<at::Tensor>& reference_logprobs,
-    const std::optional<at::Tensor>& importance_weights, double ratio_min, double ratio_max,
-    double delta, double beta, std::int64_t kl_estimator, bool sequence_ratio) {
-  R1_REQUIRE(logprobs.dim() == 2, "logprobs must be [N, T]; got ", logprobs.sizes());
-  const std::int64_t N = logprobs.size(0), T = logprobs.size(1);
-  R1_REQUIRE(mask.scalar_type() == at::kBool, "mask must be bool; got ", mask.scalar_type());
-  check_shape("mask", mask, logprobs.sizes());
-  const bool per_token = advantages.dim() == 2;
-  R1_REQUIRE(per_token ? advantages.sizes() == logprobs.sizes()
-                       : advantages.dim() == 1 && advantages.size(0) == N,
-             "advantages must be [N] or [N, T] with N, T = ", N, ", ", T, "; got ",
-             advantages.sizes());
-  R1_REQUIRE(beta == 0 || reference_logprobs, "reference_logprobs must be given where beta > 0");
-  const auto shape = logprobs.sizes();
-  const at::Tensor current = as_double(logprobs), advantage = as_double(advantages);
-  const at::Tensor old = optional_double("old_logprobs", old_logprobs, shape);
-  const at::Tensor reference = optional_double("reference_logprobs", reference_logprobs, shape);
-  const at::Tensor importance = optional_double("importance_weights", importance_weights, shape);
-  const at::Tensor counted = mask.contiguous(), weights = as_double(row_weights);
-  const kernels::GrpoLossOptions options{
-      ratio_min,     ratio_max, delta, beta, static_cast<kernels::KlEstimator>(kl_estimator),
-      sequence_ratio};
+GrpoTokens::GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& advantages,
+                       const at::Tensor& weights, const std::optional<at::Tensor>& old_logprobs,
+                       const std::optional<at::Tensor>& reference_logprobs,
+                       const std::optional<at::Tensor>& importance_weights)
+    : starts_(sequence_starts.contiguous()),
+      advantages_(as_double(advantages)),
+      weights_(as_double(weights)),
+      old_logprobs_(optional_double(old_logprobs)),
+      reference_logprobs_(optional_double(reference_logprobs)),
+      importance_weights_(optional_double(importance_weights)),
+      weight_(weights_.const_data_ptr<double>()) {
+  const std::int64_t M = size();
+  for (const at::Tensor* tensor :
+       {&advantages_, &old_logprobs_, &reference_logprobs_, &importance_weights_})
+    R1_REQUIRE(!tensor->defined() || tensor->numel() == M,
+               "tensors must hold one value for each of ", M, " tokens; got ", tensor->sizes());
+  R1_REQUIRE(starts_.dim() == 1 && starts_.numel() >= 1 && starts_.scalar_type() == at::kLong,
+             "sequence_starts must be [N + 1] int64; got ", starts_.sizes(), " ",
+             starts_.scalar_type());
+  const std::int64_t* start = starts_.const_data_ptr<std::int64_t>();
+  const std::int64_t N = starts_.numel() - 1;
+  R1_REQUIRE(start[0] == 0 && start[N] == M, "sequence_starts must go from 0 to M = ", M, "; got ",
+             start[0], " to ", start[N]);
+  for (std::int64_t n = 0; n < N; ++n)
+    R1_REQUIRE(start[n] <= start[n + 1], "sequence_starts must not decrease; got ", start[n],
+               " before ", start[n + 1]);
+}
+
+kernels::GrpoTokens GrpoTokens::from(std::int64_t m) const {
+  return {data_or_null(advantages_, m), weight_ + m, data_or_null(old_logprobs_, m),
+          data_or_null(reference_logprobs_, m), data_or_null(importance_weights_, m)};
+}
+
+kernels::GrpoLossSums GrpoTokens::loss(const double* logprobs,
+                                       const kernels::GrpoLossOptions& options,
+                                       double* grad_logprobs) const {
+  return R1_CPU(grpo_loss_cpu)(logprobs, from(0), starts_.const_data_ptr<std::int64_t>(),
+                               starts_.numel() - 1, options, grad_logprobs);
+}
+
+double GrpoTokens::token_gradient(double logprob, std::int64_t m,
+                                  const kernels::GrpoLossOptions& options) const {
+  constexpr std::int64_t starts[] = {0, 1};
+  double gradient;
+  R1_CPU(grpo_loss_cpu)(&logprob, from(m), starts, 1, options, &gradient);
+  return gradient;
+}
+
+at::Tensor sums_tensor(const kernels::GrpoLossSums& sums, double entropy) {
+  at::Tensor tensor = at::empty({6}, at::kDouble);
+  double* total = tensor.mutable_data_ptr<double>();
+  total[0] = sums.loss;
+  total[1] = sums.kl;
+  total[2] = sums.tokens;
+  total[3] = sums.low_clipped;
+  total[4] = sums.high_clipped;
+  total[5] = entropy;
+  return tensor;
+}
+
+std::tuple<at::Tensor, at::Tensor> grpo_loss(const at::Tensor& logprobs, const GrpoTokens& tokens,
+                                             const kernels::GrpoLossOptions& options) {
+  R1_REQUIRE(logprobs.numel() == tokens.size(), "logprobs must hold ", tokens.size(),
+             " tokens; got ", logprobs.sizes());
+  const at::Tensor current = as_double(logprobs);
   at::Tensor gradient = at::empty_like(current);
-  const kernels::GrpoLossSums sums = R1_CPU(grpo_loss_cpu)(
-      current.const_data_ptr<double>(), data_or_null(old), data_or_null(reference),
-      data_or_null(importance), advantage.const_data_ptr<double>(), per_token,
-      counted.const_data_ptr<bool>(), weights.const_data_ptr<double>(), N, T, options,
-      gradient.mutable_data_ptr<double>());
-  at::Tensor loss = at::empty({}, logprobs.options());
-  loss.fill_(sums.loss);
-  at::Tensor totals = at::empty({4}, current.options());
-  double* total = totals.mutable_data_ptr<double>();
-  total[0] = sums.kl;
-  total[1] = sums.tokens;
-  total[2] = sums.low_clipped;
-  total[3] = sums.high_clipped;
-  return {loss, gradient.to(logprobs.scalar_type()), totals};
+  const kernels::GrpoLossSums sums =
+      tokens.loss(current.const_data_ptr<double>(), options, gradient.mutable_data_ptr<double>());
+  return {sums_tensor(sums, 0), gradient};
 }
 
 }  // namespace r1

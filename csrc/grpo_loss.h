@@ -2,24 +2,45 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
-#include <string>
 #include <tuple>
 
 #include "kernels/grpo_loss.h"
 
 namespace r1 {
-/// One pass over [N, T] log-probabilities: the loss, its gradient and sums for the metrics.
-///
-/// @param logprobs, old_logprobs, reference_logprobs, importance_weights  [N, T] float32 or float64
-/// @param advantages   [N] or [N, T]
-/// @param mask         [N, T] bool
-/// @param row_weights  [N]
-/// @return loss [] and gradient [N, T] in the dtype of `logprobs`, and float64 [4]: sums of kl,
-///         tokens, low-clipped and high-clipped tokens; see kernels/grpo_loss.h
-std::tuple<at::Tensor, at::Tensor, at::Tensor> grpo_loss(
-    const at::Tensor& logprobs, const at::Tensor& advantages, const at::Tensor& mask,
-    const at::Tensor& row_weights, const std::optional<at::Tensor>& old_logprobs,
-    const std::optional<at::Tensor>& reference_logprobs,
-    const std::optional<at::Tensor>& importance_weights, double ratio_min, double ratio_max,
-    double delta, double beta, std::int64_t kl_estimator, bool sequence_ratio);
+
+/// What the tokens' loss depends on besides their log-probabilities, kept alive for the kernels;
+/// see kernels::GrpoTokens.
+class GrpoTokens {
+ public:
+  /// @param sequence_starts  [N + 1] int64, from 0, not decreasing
+  /// The others hold one float32 or float64 value per token, in any shape.
+  GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& advantages,
+             const at::Tensor& weights, const std::optional<at::Tensor>& old_logprobs,
+             const std::optional<at::Tensor>& reference_logprobs,
+             const std::optional<at::Tensor>& importance_weights);
+
+  std::int64_t size() const { return weights_.numel(); }  // M
+  bool counts(std::int64_t m) const { return weight_[m] != 0; }
+
+  /// Loss and gradient of all tokens; `logprobs` and `grad_logprobs` are [M].
+  kernels::GrpoLossSums loss(const double* logprobs, const kernels::GrpoLossOptions& options,
+                             double* grad_logprobs) const;
+  /// The gradient of one token, where its ratio is its own.
+  double token_gradient(double logprob, std::int64_t m,
+                        const kernels::GrpoLossOptions& options) const;
+
+ private:
+  kernels::GrpoTokens from(std::int64_t m) const;
+
+  at::Tensor starts_, advantages_, weights_, old_logprobs_, reference_logprobs_,
+      importance_weights_;
+  const double* weight_;
+};
+
+/// Sums as a float64 tensor: loss, kl, tokens, low-clipped, high-clipped tokens, entropy.
+at::Tensor sums_tensor(const kernels::GrpoLossSums& sums, double entropy);
+
+/// The door from log-probabilities [N, T] or [M] -> sums and the gradient, float64 in that shape.
+std::tuple<at::Tensor, at::Tensor> grpo_loss(const at::Tensor& logprobs, const GrpoTokens& tokens,
+                                             const kernels::GrpoLossOptions& options);
 }  // namespace r1

@@ -12,78 +12,122 @@
 namespace r1 {
 namespace {
 
-void check(const at::Tensor& logits, const at::Tensor& tokens, double temperature) {
-  constexpr const char* function = "token_logprobs";
-  if (logits.dim() != 2 || logits.size(1) == 0)
-    reject(function, "logits must be [M, V >= 1]; got ", logits.sizes());
-  if (!logits.is_floating_point())
-    reject(function, "logits must be float32, bfloat16 or float64; got ", logits.scalar_type());
-  if (tokens.dim() != 1 || tokens.size(0) != logits.size(0))
-    reject(function, "tokens must be [M = ", logits.size(0), "]; got ", tokens.sizes());
+using kernels::bf16;
+using kernels::SoftmaxStatistics;
+
+/// The kernel's arguments from row `begin` on; Element is the logits', Result the scores' type.
+template <class Element, class Result, class Kernel>
+void forward(Kernel kernel, const at::Tensor& logits, const at::Tensor& tokens, double temperature,
+             std::int64_t begin, std::int64_t end, const TokenScores& scores) {
+  const std::int64_t V = logits.size(1);
+  kernel(static_cast<const Element*>(logits.const_data_ptr()) + begin * V,
+         tokens.const_data_ptr<std::int64_t>() + begin, end - begin, V,
+         static_cast<Result>(temperature), scores.logprobs.mutable_data_ptr<Result>() + begin,
+         scores.entropies.mutable_data_ptr<Result>() + begin,
+         static_cast<SoftmaxStatistics*>(scores.statistics.mutable_data_ptr()) + begin);
+}
+
+template <class Element, class Result, class Kernel>
+void backward(Kernel kernel, const at::Tensor& logits, const at::Tensor& tokens,
+              const at::Tensor& statistics, const at::Tensor& grad_logprobs,
+              const at::Tensor& grad_entropies, double temperature, std::int64_t begin,
+              std::int64_t end, const at::Tensor& grad_logits) {
+  const std::int64_t V = logits.size(1);
+  kernel(static_cast<const Element*>(logits.const_data_ptr()) + begin * V,
+         tokens.const_data_ptr<std::int64_t>() + begin,
+         static_cast<const SoftmaxStatistics*>(statistics.const_data_ptr()) + begin,
+         grad_logprobs.const_data_ptr<Result>() + begin,
+         grad_entropies.const_data_ptr<Result>() + begin, end - begin, V,
+         static_cast<Result>(temperature),
+         static_cast<Element*>(grad_logits.mutable_data_ptr()) + begin * V);
+}
+
+}  // namespace
+
+void check_tokens(const char* function, const at::Tensor& tokens, std::int64_t M, std::int64_t V,
+                  double temperature) {
+  if (tokens.dim() != 1 || tokens.size(0) != M)
+    reject(function, "tokens must be [M = ", M, "]; got ", tokens.sizes());
   if (tokens.scalar_type() != at::kLong)
     reject(function, "tokens must be int64; got ", tokens.scalar_type());
   if (!(temperature > 0 && std::isfinite(temperature)))
     reject(function, "temperature must be finite and > 0; got ", temperature);
   const at::Tensor ids = tokens.contiguous();
-  for (std::int64_t i = 0; i < ids.numel(); ++i) {
+  for (std::int64_t i = 0; i < M; ++i) {
     const std::int64_t id = ids.const_data_ptr<std::int64_t>()[i];
-    if (id < 0 || id >= logits.size(1))
-      reject(function, "tokens must be in [0, ", logits.size(1), "); got ", id);
+    if (id < 0 || id >= V) reject(function, "tokens must be in [0, ", V, "); got ", id);
   }
 }
 
-/// The kernels read float32 and float64; other dtypes are widened.
-at::Tensor readable(const at::Tensor& logits) {
-  return (logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat)).contiguous();
+void check_token_logits(const char* function, const at::Tensor& logits, const at::Tensor& tokens,
+                        double temperature) {
+  if (logits.dim() != 2 || logits.size(1) == 0)
+    reject(function, "logits must be [M, V >= 1]; got ", logits.sizes());
+  const at::ScalarType dtype = logits.scalar_type();
+  if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kDouble)
+    reject(function, "logits must be float32, bfloat16 or float64; got ", dtype);
+  check_tokens(function, tokens, logits.size(0), logits.size(1), temperature);
 }
 
-}  // namespace
+TokenScores empty_scores(const at::Tensor& logits) {
+  const std::int64_t M = logits.size(0);
+  const bool wide = logits.scalar_type() == at::kDouble;
+  const auto result = logits.options().dtype(wide ? at::kDouble : at::kFloat);
+  return {at::empty({M}, result), at::empty({M}, result),
+          at::empty({M, 3}, result.dtype(at::kDouble))};
+}
 
-std::tuple<at::Tensor, at::Tensor> token_logprobs(const at::Tensor& logits,
-                                                  const at::Tensor& tokens, double temperature) {
-  check(logits, tokens, temperature);
-  const at::Tensor rows = readable(logits), ids = tokens.contiguous();
-  const std::int64_t M = rows.size(0), V = rows.size(1);
-  at::Tensor logprobs = at::empty({M}, rows.options());
-  at::Tensor entropies = at::empty_like(logprobs);
-  const std::int64_t* id = ids.const_data_ptr<std::int64_t>();
-  parallel_rows(M, V, [&](std::int64_t m, std::int64_t end) {
-    if (rows.scalar_type() == at::kDouble) {
-      R1_CPU(token_logprobs_f64_cpu)
-      (rows.const_data_ptr<double>() + m * V, id + m, end - m, V, temperature,
-       logprobs.mutable_data_ptr<double>() + m, entropies.mutable_data_ptr<double>() + m);
-    } else {
-      R1_CPU(token_logprobs_cpu)
-      (rows.const_data_ptr<float>() + m * V, id + m, end - m, V, static_cast<float>(temperature),
-       logprobs.mutable_data_ptr<float>() + m, entropies.mutable_data_ptr<float>() + m);
-    }
+void score_rows(const at::Tensor& logits, const at::Tensor& tokens, double temperature,
+                std::int64_t begin, std::int64_t end, const TokenScores& scores) {
+  if (logits.scalar_type() == at::kDouble)
+    forward<double, double>(R1_CPU(token_logprobs_f64_cpu), logits, tokens, temperature, begin, end,
+                            scores);
+  else if (logits.scalar_type() == at::kBFloat16)
+    forward<bf16, float>(R1_CPU(token_logprobs_bf16_cpu), logits, tokens, temperature, begin, end,
+                         scores);
+  else
+    forward<float, float>(R1_CPU(token_logprobs_cpu), logits, tokens, temperature, begin, end,
+                          scores);
+}
+
+void score_rows_backward(const at::Tensor& logits, const at::Tensor& tokens,
+                         const at::Tensor& statistics, const at::Tensor& grad_logprobs,
+                         const at::Tensor& grad_entropies, double temperature, std::int64_t begin,
+                         std::int64_t end, const at::Tensor& grad_logits) {
+  if (logits.scalar_type() == at::kDouble)
+    backward<double, double>(R1_CPU(token_logprobs_backward_f64_cpu), logits, tokens, statistics,
+                             grad_logprobs, grad_entropies, temperature, begin, end, grad_logits);
+  else if (logits.scalar_type() == at::kBFloat16)
+    backward<bf16, float>(R1_CPU(token_logprobs_backward_bf16_cpu), logits, tokens, statistics,
+                          grad_logprobs, grad_entropies, temperature, begin, end, grad_logits);
+  else
+    backward<float, float>(R1_CPU(token_logprobs_backward_cpu), logits, tokens, statistics,
+                           grad_logprobs, grad_entropies, temperature, begin, end, grad_logits);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& logits,
+                                                              const at::Tensor& tokens,
+                                                              double temperature) {
+  check_token_logits("token_logprobs", logits, tokens, temperature);
+  const at::Tensor rows = logits.contiguous(), ids = tokens.contiguous();
+  const TokenScores scores = empty_scores(rows);
+  parallel_rows(rows.size(0), rows.size(1), [&](std::int64_t begin, std::int64_t end) {
+    score_rows(rows, ids, temperature, begin, end, scores);
   });
-  return {logprobs, entropies};
+  return {scores.logprobs, scores.entropies, scores.statistics};
 }
 
 at::Tensor token_logprobs_backward(const at::Tensor& logits, const at::Tensor& tokens,
-                                   const at::Tensor& grad_logprobs,
+                                   const at::Tensor& statistics, const at::Tensor& grad_logprobs,
                                    const at::Tensor& grad_entropies, double temperature) {
-  check(logits, tokens, temperature);
-  const at::Tensor rows = readable(logits), ids = tokens.contiguous();
+  const at::Tensor rows = logits.contiguous(), ids = tokens.contiguous();
   const at::Tensor dlogprobs = grad_logprobs.contiguous(), dentropies = grad_entropies.contiguous();
-  const std::int64_t M = rows.size(0), V = rows.size(1);
   at::Tensor grad = at::empty_like(rows);
-  const std::int64_t* id = ids.const_data_ptr<std::int64_t>();
-  parallel_rows(M, V, [&](std::int64_t m, std::int64_t end) {
-    if (rows.scalar_type() == at::kDouble) {
-      R1_CPU(token_logprobs_backward_f64_cpu)
-      (rows.const_data_ptr<double>() + m * V, id + m, dlogprobs.const_data_ptr<double>() + m,
-       dentropies.const_data_ptr<double>() + m, end - m, V, temperature,
-       grad.mutable_data_ptr<double>() + m * V);
-    } else {
-      R1_CPU(token_logprobs_backward_cpu)
-      (rows.const_data_ptr<float>() + m * V, id + m, dlogprobs.const_data_ptr<float>() + m,
-       dentropies.const_data_ptr<float>() + m, end - m, V, static_cast<float>(temperature),
-       grad.mutable_data_ptr<float>() + m * V);
-    }
+  parallel_rows(rows.size(0), rows.size(1), [&](std::int64_t begin, std::int64_t end) {
+    score_rows_backward(rows, ids, statistics, dlogprobs, dentropies, temperature, begin, end,
+                        grad);
   });
-  return grad.to(logits.scalar_type());
+  return grad;
 }
 
 }  // namespace r1

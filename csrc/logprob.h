@@ -4,13 +4,40 @@
 #include <tuple>
 
 namespace r1 {
-/// logits [M, V] float32, bfloat16 or float64, tokens [M] int64 -> log-probabilities and entropies,
-/// each [M], float32 (float64 for float64 logits); see kernels/logprob.h.
-std::tuple<at::Tensor, at::Tensor> token_logprobs(const at::Tensor& logits,
-                                                  const at::Tensor& tokens, double temperature);
+
+/// What scoring M rows of logits gives.
+struct TokenScores {
+  at::Tensor logprobs;    // [M] float32; float64 for float64 logits
+  at::Tensor entropies;   // the same
+  at::Tensor statistics;  // [M, 3] float64, kernels::SoftmaxStatistics
+};
+
+/// Reject, in the name of `function`, what the kernels cannot read.
+void check_tokens(const char* function, const at::Tensor& tokens, std::int64_t M, std::int64_t V,
+                  double temperature);
+void check_token_logits(const char* function, const at::Tensor& logits, const at::Tensor& tokens,
+                        double temperature);
+
+TokenScores empty_scores(const at::Tensor& logits);
+
+/// Scores rows [begin, end) of contiguous logits; see kernels/logprob.h.
+void score_rows(const at::Tensor& logits, const at::Tensor& tokens, double temperature,
+                std::int64_t begin, std::int64_t end, const TokenScores& scores);
+
+/// The gradient of rows [begin, end), into `grad_logits`, which may be `logits`. The gradients of
+/// logprobs and entropies, each [M], have their dtype.
+void score_rows_backward(const at::Tensor& logits, const at::Tensor& tokens,
+                         const at::Tensor& statistics, const at::Tensor& grad_logprobs,
+                         const at::Tensor& grad_entropies, double temperature, std::int64_t begin,
+                         std::int64_t end, const at::Tensor& grad_logits);
+
+/// logits [M, V] float32, bfloat16 or float64, tokens [M] int64 -> the three of TokenScores.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& logits,
+                                                              const at::Tensor& tokens,
+                                                              double temperature);
 
 /// The gradient with respect to the logits, [M, V] in their dtype.
 at::Tensor token_logprobs_backward(const at::Tensor& logits, const at::Tensor& tokens,
-                                   const at::Tensor& grad_logprobs,
+                                   const at::Tensor& statistics, const at::Tensor& grad_logprobs,
                                    const at::Tensor& grad_entropies, double temperature);
 }  // namespace r1

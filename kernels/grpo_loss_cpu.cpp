@@ -1,100 +1,94 @@
 #include "kernels/grpo_loss.h"
 
-#include <math.h>
+#include "kernels/grpo_terms.h"
 
 namespace r1::kernels::R1_ISA {
 namespace {
 
-struct Term {
-  double value;
-  double gradient;  // with respect to the log-probability
+/// The tokens of one sequence.
+struct Span {
+  std::int64_t begin, end;
 };
 
-Term surrogate(double ratio, double advantage, const GrpoLossOptions& options) {
-  const double bounded = ratio < options.delta ? ratio : options.delta;
-  const double clipped = ratio < options.ratio_min   ? options.ratio_min
-                         : ratio > options.ratio_max ? options.ratio_max
-                                                     : ratio;
-  if (bounded * advantage <= clipped * advantage)
-    return {-bounded * advantage, bounded < ratio ? 0 : -ratio * advantage};
-  return {-clipped * advantage, 0};
-}
-
-Term kl(double logprob, double reference, KlEstimator estimator) {
-  const double difference = reference - logprob;
-  switch (estimator) {
-    case KlEstimator::k1:
-      return {-difference, 1};
-    case KlEstimator::k2:
-      return {0.5 * difference * difference, -difference};
-    default:
-      return {::expm1(difference) - difference, -::expm1(difference)};
-  }
-}
-
-/// The mean log-ratio of a row's masked tokens, and how many there are.
-struct RowRatio {
+struct MeanLogRatio {
   double mean;
-  double tokens;
+  double tokens;  // counted
 };
 
-RowRatio row_ratio(const double* logprobs, const double* old_logprobs, const bool* mask,
-                   std::int64_t T) {
-  double sum = 0, tokens = 0;
-  for (std::int64_t t = 0; t < T; ++t) {
-    if (!mask[t]) continue;
-    tokens += 1;
-    if (old_logprobs) sum += logprobs[t] - old_logprobs[t];
-  }
-  return {tokens > 0 ? sum / tokens : 0, tokens};
+double log_ratio_of(const double* logprobs, const GrpoTokens& tokens, std::int64_t m) {
+  return tokens.old_logprobs ? logprobs[m] - tokens.old_logprobs[m] : 0;
 }
 
-/// Every token's log-probability moves the row's ratio by 1 / tokens.
-void spread(double policy_gradient, const RowRatio& row, const bool* mask, std::int64_t T,
-            double* grad_logprobs) {
-  for (std::int64_t t = 0; t < T; ++t)
-    if (mask[t]) grad_logprobs[t] += policy_gradient / row.tokens;
+MeanLogRatio mean_log_ratio(const double* logprobs, const GrpoTokens& tokens, Span span) {
+  double sum = 0, counted = 0;
+  for (std::int64_t m = span.begin; m < span.end; ++m) {
+    if (tokens.weights[m] == 0) continue;
+    counted += 1;
+    sum += log_ratio_of(logprobs, tokens, m);
+  }
+  return {counted > 0 ? sum / counted : 0, counted};
+}
+
+/// Adds a token to the sums; returns the derivatives of its weighted loss.
+Term add_token(double logprob, double log_ratio, const GrpoTokens& tokens, std::int64_t m,
+               const GrpoLossOptions& options, GrpoLossSums& sums) {
+  const double ratio = ::exp(log_ratio), advantage = tokens.advantages[m];
+  const double importance = tokens.importance_weights ? tokens.importance_weights[m] : 1;
+  const Term policy = surrogate(ratio, advantage, logprob, options);
+  Term divergence{};
+  if (tokens.reference_logprobs)
+    divergence = kl(logprob, tokens.reference_logprobs[m], options.kl_estimator);
+  if (options.bias_corrected_kl) divergence = times_ratio(divergence, ratio);
+  const double weight = tokens.weights[m];
+  const double value = weight * (importance * policy.value + options.beta * divergence.value);
+  sums.loss += value;
+  sums.kl += divergence.value;
+  sums.tokens += 1;
+  sums.low_clipped += ratio < options.ratio_min && advantage < 0;
+  sums.high_clipped += ratio > options.ratio_max && advantage > 0;
+  return {value, weight * (importance * policy.by_logprob + options.beta * divergence.by_logprob),
+          weight * (importance * policy.by_log_ratio + options.beta * divergence.by_log_ratio)};
+}
+
+void add_tokens(const double* logprobs, const GrpoTokens& tokens, Span span,
+                const GrpoLossOptions& options, GrpoLossSums& sums, double* grad_logprobs) {
+  for (std::int64_t m = span.begin; m < span.end; ++m) {
+    grad_logprobs[m] = 0;
+    if (tokens.weights[m] == 0) continue;
+    const Term term =
+        add_token(logprobs[m], log_ratio_of(logprobs, tokens, m), tokens, m, options, sums);
+    grad_logprobs[m] = term.by_logprob + term.by_log_ratio;
+  }
+}
+
+/// Every token's log-probability moves the one ratio of its sequence by 1 / tokens.
+void add_sequence(const double* logprobs, const GrpoTokens& tokens, Span span,
+                  const GrpoLossOptions& options, GrpoLossSums& sums, double* grad_logprobs) {
+  const MeanLogRatio sequence = mean_log_ratio(logprobs, tokens, span);
+  double by_log_ratio = 0;
+  for (std::int64_t m = span.begin; m < span.end; ++m) {
+    grad_logprobs[m] = 0;
+    if (tokens.weights[m] == 0) continue;
+    const Term term = add_token(logprobs[m], sequence.mean, tokens, m, options, sums);
+    grad_logprobs[m] = term.by_logprob;
+    by_log_ratio += term.by_log_ratio;
+  }
+  for (std::int64_t m = span.begin; m < span.end; ++m)
+    if (tokens.weights[m] != 0) grad_logprobs[m] += by_log_ratio / sequence.tokens;
 }
 
 }  // namespace
 
-GrpoLossSums grpo_loss_cpu(const double* logprobs, const double* old_logprobs,
-                           const double* reference_logprobs, const double* importance_weights,
-                           const double* advantages, bool advantages_per_token, const bool* mask,
-                           const double* row_weights, std::int64_t N, std::int64_t T,
+GrpoLossSums grpo_loss_cpu(const double* logprobs, const GrpoTokens& tokens,
+                           const std::int64_t* sequence_starts, std::int64_t sequences,
                            const GrpoLossOptions& options, double* grad_logprobs) noexcept {
   GrpoLossSums sums{};
-  for (std::int64_t n = 0; n < N; ++n) {
-    const std::int64_t start = n * T;
-    RowRatio row{0, 0};
+  for (std::int64_t n = 0; n < sequences; ++n) {
+    const Span span{sequence_starts[n], sequence_starts[n + 1]};
     if (options.sequence_ratio)
-      row = row_ratio(logprobs + start, old_logprobs ? old_logprobs + start : nullptr, mask + start,
-                      T);
-    double row_loss = 0, row_gradient = 0;
-    for (std::int64_t i = start; i < start + T; ++i) {
-      grad_logprobs[i] = 0;
-      if (!mask[i]) continue;
-      const double advantage = advantages[advantages_per_token ? i : n];
-      double log_ratio = row.mean;
-      if (!options.sequence_ratio) log_ratio = old_logprobs ? logprobs[i] - old_logprobs[i] : 0;
-      const double ratio = ::exp(log_ratio);
-      const double weight = importance_weights ? importance_weights[i] : 1;
-      const Term policy = surrogate(ratio, advantage, options);
-      Term divergence{0, 0};
-      if (reference_logprobs)
-        divergence = kl(logprobs[i], reference_logprobs[i], options.kl_estimator);
-      row_loss += weight * policy.value + options.beta * divergence.value;
-      double gradient = options.beta * divergence.gradient;
-      (options.sequence_ratio ? row_gradient : gradient) += weight * policy.gradient;
-      grad_logprobs[i] = row_weights[n] * gradient;
-      sums.kl += divergence.value;
-      sums.tokens += 1;
-      sums.low_clipped += ratio < options.ratio_min && advantage < 0;
-      sums.high_clipped += ratio > options.ratio_max && advantage > 0;
-    }
-    if (options.sequence_ratio)
-      spread(row_weights[n] * row_gradient, row, mask + start, T, grad_logprobs + start);
-    sums.loss += row_weights[n] * row_loss;
+      add_sequence(logprobs, tokens, span, options, sums, grad_logprobs);
+    else
+      add_tokens(logprobs, tokens, span, options, sums, grad_logprobs);
   }
   return sums;
 }

@@ -1,9 +1,18 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/bf16.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
+
+/// What the forward pass knows of a row's softmax and the backward pass needs.
+struct SoftmaxStatistics {
+  double max;      // of the logits
+  double sum;      // of exp((logit - max) / temperature)
+  double entropy;  // nats
+};
+
 /// Log-probability of one token per row and the entropy of the row's distribution, in nats:
 ///
 ///     z = logits / temperature,  logprob = z[token] - logsumexp(z),  entropy = -sum p log p
@@ -11,34 +20,49 @@ namespace r1::kernels {
 /// Traffic:  two reads of the logits (maximum, then sums); the second hits cache for V < 250k.
 /// Numerics: fp32 exponentials summed in 16 lanes over slices of 1,024 logits, slices in double;
 ///           the same bits at AVX2 and AVX-512. A logit of -inf has probability 0; a row of them,
-///           or one that holds NaN, gives NaN.
+///           or one that holds NaN, gives NaN. bf16 logits are widened as they are read.
 ///
 /// @param logits       [rows, vocab], row-major
 /// @param tokens       [rows], in [0, vocab)
 /// @param temperature  > 0
 /// @param logprobs     [rows]
 /// @param entropies    [rows]
+/// @param statistics   [rows], for the backward pass, or null
 R1_PER_ISA(void token_logprobs_cpu(const float* logits, const std::int64_t* tokens,
                                    std::int64_t rows, std::int64_t vocab, float temperature,
-                                   float* logprobs, float* entropies) noexcept;)
+                                   float* logprobs, float* entropies,
+                                   SoftmaxStatistics* statistics) noexcept;)
+R1_PER_ISA(void token_logprobs_bf16_cpu(const bf16* logits, const std::int64_t* tokens,
+                                        std::int64_t rows, std::int64_t vocab, float temperature,
+                                        float* logprobs, float* entropies,
+                                        SoftmaxStatistics* statistics) noexcept;)
+/// Plain loops, for gradient checks.
+R1_PER_ISA(void token_logprobs_f64_cpu(const double* logits, const std::int64_t* tokens,
+                                       std::int64_t rows, std::int64_t vocab, double temperature,
+                                       double* logprobs, double* entropies,
+                                       SoftmaxStatistics* statistics) noexcept;)
 
 /// Gradient of sum(grad_logprob * logprob + grad_entropy * entropy) with respect to the logits:
 ///
 ///     d logprob / d z_j = [j = token] - p_j,  d entropy / d z_j = -p_j (log p_j + entropy)
 ///
-/// A row whose two gradients are 0 is not read.
+/// Traffic:  one read of the logits, one write. A row whose two gradients are 0 is not read.
+/// Numerics: fp32, the same bits at AVX2 and AVX-512; bf16 gradients are rounded once, to nearest.
 ///
+/// @param statistics   [rows], from the forward pass
 /// @param grad_logits  [rows, vocab]; may be `logits` itself
 R1_PER_ISA(void token_logprobs_backward_cpu(const float* logits, const std::int64_t* tokens,
+                                            const SoftmaxStatistics* statistics,
                                             const float* grad_logprobs, const float* grad_entropies,
                                             std::int64_t rows, std::int64_t vocab,
                                             float temperature, float* grad_logits) noexcept;)
-
-/// The same in double, plain loops: for gradient checks.
-R1_PER_ISA(void token_logprobs_f64_cpu(const double* logits, const std::int64_t* tokens,
-                                       std::int64_t rows, std::int64_t vocab, double temperature,
-                                       double* logprobs, double* entropies) noexcept;)
+R1_PER_ISA(void token_logprobs_backward_bf16_cpu(
+               const bf16* logits, const std::int64_t* tokens, const SoftmaxStatistics* statistics,
+               const float* grad_logprobs, const float* grad_entropies, std::int64_t rows,
+               std::int64_t vocab, float temperature, bf16* grad_logits) noexcept;)
+/// Plain loops, for gradient checks.
 R1_PER_ISA(void token_logprobs_backward_f64_cpu(const double* logits, const std::int64_t* tokens,
+                                                const SoftmaxStatistics* statistics,
                                                 const double* grad_logprobs,
                                                 const double* grad_entropies, std::int64_t rows,
                                                 std::int64_t vocab, double temperature,

@@ -26,29 +26,70 @@ def single_tags(texts: Sequence[str]) -> list[int]: ...
 def group_advantage(
     rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int
 ) -> Tensor: ...
-def token_logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]: ...
+def token_logprobs(
+    logits: Tensor, tokens: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]: ...
 def token_logprobs_backward(
     logits: Tensor,
     tokens: Tensor,
+    statistics: Tensor,
     grad_logprobs: Tensor,
     grad_entropies: Tensor,
     temperature: float,
 ) -> Tensor: ...
+
+class GrpoLossOptions:
+    def __init__(
+        self,
+        surrogate: int,
+        ratio_min: float,
+        ratio_max: float,
+        delta: float,
+        sapo_temperature_pos: float,
+        sapo_temperature_neg: float,
+        beta: float,
+        kl_estimator: int,
+        bias_corrected_kl: bool,
+        sequence_ratio: bool,
+    ) -> None: ...
+
+class GrpoTokens:
+    def __init__(
+        self,
+        sequence_starts: Tensor,
+        advantages: Tensor,
+        weights: Tensor,
+        old_logprobs: Tensor | None,
+        reference_logprobs: Tensor | None,
+        importance_weights: Tensor | None,
+    ) -> None: ...
+
 def grpo_loss(
-    logprobs: Tensor,
-    advantages: Tensor,
-    mask: Tensor,
-    row_weights: Tensor,
-    old_logprobs: Tensor | None,
-    reference_logprobs: Tensor | None,
-    importance_weights: Tensor | None,
-    ratio_min: float,
-    ratio_max: float,
-    delta: float,
-    beta: float,
-    kl_estimator: int,
-    sequence_ratio: bool,
-) -> tuple[Tensor, Tensor, Tensor]: ...
+    logprobs: Tensor, tokens: GrpoTokens, options: GrpoLossOptions
+) -> tuple[Tensor, Tensor]: ...
+def grpo_loss_from_logits(
+    logits: Tensor,
+    ids: Tensor,
+    tokens: GrpoTokens,
+    options: GrpoLossOptions,
+    temperature: float,
+    entropy_weight: float,
+    in_place: bool,
+) -> Tensor: ...
+def grpo_loss_from_hidden(
+    hidden: Tensor,
+    lm_head: Tensor,
+    lm_head_bias: Tensor | None,
+    ids: Tensor,
+    tokens: GrpoTokens,
+    options: GrpoLossOptions,
+    temperature: float,
+    entropy_weight: float,
+    budget_bytes: int,
+    grad_hidden: bool,
+    grad_lm_head: bool,
+    grad_lm_head_bias: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]: ...
 
 class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None: ...

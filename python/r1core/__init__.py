@@ -11,7 +11,11 @@ One step of the algorithm is one module, in the order of the data: `sampling`, `
 
 from r1core import stages
 from r1core.advantage import group_advantage
-from r1core.grpo_loss import LossConfig, LossMetrics, grpo_loss, loss_normalizer
+from r1core.grpo_loss import LossConfig, LossMetrics, LossNormalizer, grpo_loss, loss_normalizer
+from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
+from r1core.grpo_loss_from_logits import grpo_loss_from_logits
+from r1core.importance import importance_weights
+from r1core.kl import kl_penalty
 from r1core.logprob import token_logprobs
 from r1core.policy import Policy
 from r1core.rewards import RewardSpec, score_rollouts
@@ -26,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LossConfig",
     "LossMetrics",
+    "LossNormalizer",
     "Policy",
     "RewardSpec",
     "RewardTable",
@@ -35,6 +40,10 @@ __all__ = [
     "base_policy",
     "group_advantage",
     "grpo_loss",
+    "grpo_loss_from_hidden",
+    "grpo_loss_from_logits",
+    "importance_weights",
+    "kl_penalty",
     "load_world",
     "loss_normalizer",
     "philox_uniforms",

@@ -11,7 +11,9 @@ from r1core import _C
 
 
 @torch.library.custom_op("r1core::token_logprobs", mutates_args=())
-def _token_logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _token_logprobs(
+    logits: Tensor, tokens: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
     return _C.token_logprobs(logits, tokens, temperature)
 
 
@@ -19,39 +21,49 @@ def _token_logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> tuple
 def _token_logprobs_backward(
     logits: Tensor,
     tokens: Tensor,
+    statistics: Tensor,
     grad_logprobs: Tensor,
     grad_entropies: Tensor,
     temperature: float,
 ) -> Tensor:
-    return _C.token_logprobs_backward(logits, tokens, grad_logprobs, grad_entropies, temperature)
+    return _C.token_logprobs_backward(
+        logits, tokens, statistics, grad_logprobs, grad_entropies, temperature
+    )
 
 
 @_token_logprobs.register_fake
-def _(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _(logits: Tensor, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     row = logits.new_empty(logits.shape[0], dtype=dtype)
-    return row, torch.empty_like(row)
+    statistics = logits.new_empty(logits.shape[0], 3, dtype=torch.float64)
+    return row, torch.empty_like(row), statistics
 
 
 @_token_logprobs_backward.register_fake
 def _(
     logits: Tensor,
     tokens: Tensor,
+    statistics: Tensor,
     grad_logprobs: Tensor,
     grad_entropies: Tensor,
     temperature: float,
 ) -> Tensor:
-    return torch.empty_like(logits)
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Any) -> None:
     logits, tokens, ctx.temperature = inputs
-    ctx.save_for_backward(logits, tokens)
+    statistics = output[2]
+    ctx.mark_non_differentiable(statistics)
+    ctx.save_for_backward(logits, tokens, statistics)
 
 
-def _backward(ctx: Any, grad_logprobs: Tensor, grad_entropies: Tensor) -> tuple[Tensor, None, None]:
-    logits, tokens = ctx.saved_tensors
-    grad = _token_logprobs_backward(logits, tokens, grad_logprobs, grad_entropies, ctx.temperature)
+def _backward(
+    ctx: Any, grad_logprobs: Tensor, grad_entropies: Tensor, _: Any
+) -> tuple[Tensor, None, None]:
+    grad = _token_logprobs_backward(
+        *ctx.saved_tensors, grad_logprobs, grad_entropies, ctx.temperature
+    )
     return grad, None, None
 
 
@@ -83,5 +95,5 @@ def token_logprobs(
         log_p_MV = (wide_MV / temperature).log_softmax(-1)
         logprobs_M = log_p_MV.gather(-1, tokens_M[:, None]).squeeze(-1)
         return logprobs_M, -(log_p_MV.exp() * log_p_MV).nansum(-1)
-    logprobs_M, entropies_M = _token_logprobs(logits_MV, tokens_M, temperature)
+    logprobs_M, entropies_M, _ = _token_logprobs(logits_MV, tokens_M, temperature)
     return logprobs_M, entropies_M

@@ -62,36 +62,69 @@ def kl(logprobs: Tensor, reference_logprobs: Tensor, estimator: str) -> Tensor:
     return log_ratio.exp() - log_ratio - 1
 
 
+def policy_term(
+    ratio: Tensor,
+    advantages_NT: Tensor,
+    logprobs_NT: Tensor,
+    *,
+    loss_type: str = "grpo",
+    epsilon: float = 0.2,
+    epsilon_high: float = 0.2,
+    delta: float = float("inf"),
+    sapo_temperature_pos: float = 1.0,
+    sapo_temperature_neg: float = 1.05,
+) -> Tensor:
+    """What each token is worth: PPO's clip, CISPO's capped weight, SAPO's gate."""
+    if loss_type == "cispo":
+        return ratio.clamp(max=epsilon_high).detach() * advantages_NT * logprobs_NT
+    if loss_type == "sapo":
+        t = torch.full_like(advantages_NT, sapo_temperature_neg)
+        t = t.masked_fill(advantages_NT > 0, sapo_temperature_pos)
+        return 4 / t * torch.sigmoid(t * (ratio - 1)) * advantages_NT
+    clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
+    return torch.minimum(ratio.clamp(max=delta) * advantages_NT, clipped * advantages_NT)
+
+
 def grpo_loss(
     logprobs_NT: Tensor,
     advantages_NT: Tensor,
     mask_NT: Tensor,
     old_logprobs_NT: Tensor,
     reference_logprobs_NT: Tensor | None = None,
+    importance_weights_NT: Tensor | None = None,
+    entropies_NT: Tensor | None = None,
     *,
     loss_type: str = "grpo",
     importance_sampling_level: str = "token",
-    epsilon: float = 0.2,
-    epsilon_high: float = 0.2,
-    delta: float = float("inf"),
     beta: float = 0.0,
     kl_estimator: str = "k3",
+    use_bias_correction_kl: bool = False,
+    entropy_coef: float = 0.0,
+    **policy: float,
 ) -> Tensor:
-    """DeepSeek-R1, equations 1 and 2, with the averages of the variants."""
+    """DeepSeek-R1, equations 1 and 2, with the policy terms and averages of the variants."""
     log_ratio = logprobs_NT - old_logprobs_NT
     if importance_sampling_level == "sequence":
         tokens_N1 = mask_NT.sum(-1, keepdim=True).clamp(min=1)
         log_ratio = (log_ratio * mask_NT).sum(-1, keepdim=True) / tokens_N1
     ratio = log_ratio.exp()
-    clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
-    token_loss = -torch.minimum(ratio.clamp(max=delta) * advantages_NT, clipped * advantages_NT)
+    token_loss = -policy_term(ratio, advantages_NT, logprobs_NT, loss_type=loss_type, **policy)
+    if importance_weights_NT is not None:
+        token_loss = token_loss * importance_weights_NT
     if reference_logprobs_NT is not None:
-        token_loss = token_loss + beta * kl(logprobs_NT, reference_logprobs_NT, kl_estimator)
-    token_loss = token_loss * mask_NT
-    if loss_type == "grpo":
-        rows = mask_NT.any(-1).sum().clamp(min=1)
-        return (token_loss.sum(-1) / mask_NT.sum(-1).clamp(min=1)).sum() / rows
+        divergence = kl(logprobs_NT, reference_logprobs_NT, kl_estimator)
+        token_loss = token_loss + beta * divergence * (ratio if use_bias_correction_kl else 1)
+    loss = average(token_loss * mask_NT, mask_NT, loss_type)
+    if entropies_NT is not None:
+        loss = loss - entropy_coef * (entropies_NT * mask_NT).sum() / mask_NT.sum().clamp(min=1)
+    return loss
+
+
+def average(token_loss_NT: Tensor, mask_NT: Tensor, loss_type: str) -> Tensor:
+    """Over completions of means over tokens, over N * T, or over tokens."""
+    rows = mask_NT.any(-1).sum().clamp(min=1)
+    if loss_type in ("grpo", "sapo"):
+        return (token_loss_NT.sum(-1) / mask_NT.sum(-1).clamp(min=1)).sum() / rows
     if loss_type == "dr_grpo":
-        rows = mask_NT.any(-1).sum().clamp(min=1)
-        return token_loss.sum() / (rows * mask_NT.shape[1])
-    return token_loss.sum() / mask_NT.sum().clamp(min=1)
+        return token_loss_NT.sum() / (rows * mask_NT.shape[1])
+    return token_loss_NT.sum() / mask_NT.sum().clamp(min=1)

@@ -6,7 +6,7 @@ import torch
 from r1core import oracle
 from r1core.grpo_loss import LossConfig, grpo_loss, loss_normalizer
 
-LOSS_TYPES = ["grpo", "dr_grpo", "dapo", "bnpo"]
+LOSS_TYPES = ["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo"]
 
 
 def case(N=5, T=7, seed=0):
@@ -18,77 +18,80 @@ def case(N=5, T=7, seed=0):
     return logprobs, old, reference, draw(N), mask
 
 
+def policy_settings(loss_type):
+    """Bounds that cut some of the tokens of `case`, as LossConfig and the oracle name them."""
+    if loss_type == "sapo":
+        return {"sapo_temperature_pos": 1.3, "sapo_temperature_neg": 2.0}
+    return {"epsilon_high": 1.1} if loss_type == "cispo" else {"epsilon_high": 0.28, "delta": 1.6}
+
+
+@pytest.mark.parametrize("corrected", [False, True])
 @pytest.mark.parametrize("kl_estimator", ["k1", "k2", "k3"])
+@pytest.mark.parametrize("level", ["token", "sequence"])
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @pytest.mark.parametrize("N,T", [(1, 1), (5, 7), (17, 31)])
-def test_loss_and_gradient_match_the_oracle(N, T, loss_type, kl_estimator):
+def test_loss_and_gradient_match_the_oracle(N, T, loss_type, level, kl_estimator, corrected):
     logprobs, old, reference, advantages, mask = case(N, T)
-    config = LossConfig(
-        loss_type=loss_type, epsilon_high=0.28, delta=1.6, beta=0.1, kl_estimator=kl_estimator
+    if N > 3:
+        mask[3] = False
+    weights, entropies = logprobs.exp(), logprobs.square()
+    settings = policy_settings(loss_type) | {
+        "loss_type": loss_type,
+        "importance_sampling_level": level,
+        "beta": 0.1,
+        "kl_estimator": kl_estimator,
+        "use_bias_correction_kl": corrected,
+        "entropy_coef": 0.03,
+    }
+    ours, theirs, our_entropies, their_entropies = (
+        x.clone().requires_grad_() for x in (logprobs, logprobs, entropies, entropies)
     )
-    ours, theirs = (logprobs.clone().requires_grad_() for _ in range(2))
     loss, metrics = grpo_loss(
-        ours, advantages, mask=mask, old_logprobs=old, reference_logprobs=reference, config=config
+        ours,
+        advantages,
+        mask=mask,
+        old_logprobs=old,
+        reference_logprobs=reference,
+        importance_weights=weights,
+        entropies=our_entropies,
+        config=LossConfig(**settings),
     )
+    advantages_NT = advantages[:, None].expand(N, T)
     expected = oracle.grpo_loss(
-        theirs,
-        advantages[:, None].expand(N, T),
-        mask,
-        old,
-        reference,
-        loss_type=loss_type,
-        epsilon_high=0.28,
-        delta=1.6,
-        beta=0.1,
-        kl_estimator=kl_estimator,
+        theirs, advantages_NT, mask, old, reference, weights, their_entropies, **settings
     )
     torch.testing.assert_close(loss, expected)
     (3 * loss).backward()
     (3 * expected).backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
-    assert metrics.policy_loss == pytest.approx(expected.item())
-    kl = oracle.kl(logprobs, reference, kl_estimator)[mask]
-    assert metrics.kl == pytest.approx(kl.mean().item() if len(kl) else 0)
+    torch.testing.assert_close(our_entropies.grad, their_entropies.grad)
+    assert metrics.entropy == pytest.approx(entropies[mask].mean().item() if mask.any() else 0)
+    bonus = 0.03 * metrics.entropy
+    assert metrics.policy_loss == pytest.approx(expected.item() + bonus)
+    if not corrected:
+        kl = oracle.kl(logprobs, reference, kl_estimator)[mask]
+        assert metrics.kl == pytest.approx(kl.mean().item() if len(kl) else 0)
 
 
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_gradcheck(loss_type):
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_gradcheck(loss_type, level):
     logprobs, old, reference, advantages, mask = case()
-    config = LossConfig(loss_type=loss_type, beta=0.1)
+    if loss_type == "cispo":  # its ratio is held: differences see the gradient of a constant one
+        old = None
+    config = LossConfig(
+        **policy_settings(loss_type),
+        loss_type=loss_type,
+        importance_sampling_level=level,
+        beta=0.1,
+        use_bias_correction_kl=old is not None,
+    )
     assert torch.autograd.gradcheck(
         lambda x: grpo_loss(
             x, advantages, mask=mask, old_logprobs=old, reference_logprobs=reference, config=config
         )[0],
         (logprobs.requires_grad_(),),
     )
-
-
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_the_sequence_ratio_matches_the_oracle_and_its_gradient_the_differences(loss_type):
-    logprobs, old, reference, advantages, mask = case(N=17, T=31)
-    mask[3] = False
-    config = LossConfig(loss_type=loss_type, beta=0.1, importance_sampling_level="sequence")
-    ours, theirs = (logprobs.clone().requires_grad_() for _ in range(2))
-
-    def loss(x):
-        return grpo_loss(
-            x, advantages, mask=mask, old_logprobs=old, reference_logprobs=reference, config=config
-        )[0]
-
-    expected = oracle.grpo_loss(
-        theirs,
-        advantages[:, None],
-        mask,
-        old,
-        reference,
-        loss_type=loss_type,
-        importance_sampling_level="sequence",
-        beta=0.1,
-    )
-    torch.testing.assert_close(loss(ours), expected)
-    loss(ours).backward()
-    expected.backward()
-    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_the_entropy_bonus_raises_the_entropy_of_the_masked_tokens():
@@ -207,6 +210,17 @@ def test_importance_weights_scale_the_policy_term():
     torch.testing.assert_close(weighted, plain / 2)
 
 
+def test_cispo_and_sapo_report_what_they_cut():
+    logprobs, old, _, advantages, mask = case(N=17, T=31)
+    arguments = {"mask": mask, "old_logprobs": old}
+    cispo = LossConfig(loss_type="cispo", epsilon_high=1.1)
+    _, metrics = grpo_loss(logprobs, advantages, **arguments, config=cispo)
+    capped = ((logprobs - old).exp() > 1.1) & (advantages > 0)[:, None]
+    assert metrics.as_dict()["cispo_clip_ratio"] == pytest.approx(capped[mask].double().mean())
+    _, metrics = grpo_loss(logprobs, advantages, **arguments, config=LossConfig(loss_type="sapo"))
+    assert set(metrics.as_dict()) == {"policy_loss"}
+
+
 def test_r1_is_the_papers_setting():
     config = LossConfig.r1()
     assert (config.loss_type, config.epsilon, config.beta, config.kl_estimator) == (
@@ -221,7 +235,9 @@ def test_r1_is_the_papers_setting():
     "changes,message",
     [
         ({"epsilon": 0}, "epsilon must be > 0; got 0"),
-        ({"loss_type": "ppo"}, "loss_type must be grpo, dr_grpo, dapo or bnpo; got ppo"),
+        ({"loss_type": "ppo"}, "loss_type must be grpo, dr_grpo, dapo, bnpo, cispo or sapo"),
+        ({"loss_type": "sapo", "delta": 2.0}, "delta must be None for sapo; got 2.0"),
+        ({"sapo_temperature_neg": 0}, "sapo_temperature_neg must be > 0; got 0"),
         ({"beta": -1}, "beta must be >= 0; got -1"),
         ({"delta": 1.1}, r"delta must be > 1 \+ epsilon_high or None; got 1.1"),
         ({"importance_sampling_level": "row"}, "importance_sampling_level must be token or seq"),
@@ -258,8 +274,10 @@ def test_two_runs_give_the_same_bits_compiled_or_not():
 def test_the_op_is_well_registered_and_traces_whole():
     logprobs, old, reference, advantages, mask = case()
     op = torch.ops.r1core.grpo_loss.default
-    weights = torch.full((5,), 0.1, dtype=torch.float64)
-    rest = (advantages, mask, weights, old, reference, None, 0.8, 1.2, 2.0, 0.1, 3, False)
+    starts, weights = torch.arange(6) * 7, 0.1 * mask.double()
+    options = LossConfig(beta=0.1, delta=2.0).options()
+    advantages_NT = advantages[:, None].expand(5, 7)
+    rest = (starts, advantages_NT, weights, old, reference, None, *options)
     logprobs.requires_grad_()
     torch.library.opcheck(op, (logprobs, *rest))
     compiled = torch.compile(lambda x: op(x, *rest)[0], backend="eager", fullgraph=True)

@@ -11,7 +11,9 @@ INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
     {"_C", "types", "words", "stop_strings"},
-    {"advantage", "sample_tokens", "logprob", "grpo_loss", "oracle", "engine", "decoder_spec"},
+    {"loss_config", "loss_tokens"},
+    {"advantage", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
+    {"grpo_loss", "grpo_loss_from_logits", "grpo_loss_from_hidden", "importance", "kl"},
     {"hf_sampling", "policy", "rewards", "data", "data_sources", "worlds"},
     {"sampling", "selection"},
     {"stages"},

@@ -1,9 +1,13 @@
+import importlib
+from dataclasses import replace
+
 import pytest
 import torch
 from models import qwen3_policy
 
 from r1core.grpo_loss import LossConfig
 from r1core.rewards import RewardSpec
+from r1core.sampling import sample_groups
 from r1core.stages.reasoning_rl import Batch, ReasoningRLConfig, reasoning_rl
 from r1core.types import SamplingParams
 
@@ -103,6 +107,70 @@ def test_kl_pulls_to_the_reference_and_the_reference_moves_when_told():
     )
     kl = [s.metrics["kl"] for s in refreshed]
     assert kl[1] > 1e-6 and kl[2] == pytest.approx(0, abs=1e-9)  # step 3 follows the refresh
+
+
+def test_kl_in_the_reward_pulls_to_the_reference_without_a_term_in_the_loss():
+    free, held = qwen3_policy(vocab_size=10), qwen3_policy(vocab_size=10)
+    start = parameters(free)
+    train(free, steps=20)
+    loss = LossConfig(loss_type="grpo", beta=5, kl_estimator="k1")
+    stats = train(held, steps=20, loss=loss, kl_in_reward=True)
+    assert stats[0].metrics["kl"] == pytest.approx(0, abs=1e-6) and stats[5].metrics["kl"] != 0
+    assert (parameters(held) - start).norm() < (parameters(free) - start).norm()
+
+
+def test_kl_in_the_reward_is_the_advantage_of_completions_nearer_to_the_reference():
+    policy = qwen3_policy(vocab_size=10)
+    loss = LossConfig(loss_type="grpo", beta=0.5, kl_estimator="k2")
+    settings = config(steps=2, loss=loss, kl_in_reward=True)
+    constant = RewardSpec.resolve(lambda completion_ids, **_: [1.0] * len(completion_ids))
+    stages = reasoning_rl(policy, batches(), [constant], settings)
+    first = next(stages)
+    assert first.advantages_N.count_nonzero() == 0  # the policy is the reference
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator())
+    before = policy.frozen_copy()
+    second = next(stages)
+    reference = qwen3_policy(vocab_size=10)
+    with torch.no_grad():
+        difference = before.logprobs(second.rollouts)[0] - reference.logprobs(second.rollouts)[0]
+    rewards = 1 - 0.5 * (difference.square() / 2).sum(-1).view(2, 8)
+    expected = (rewards - rewards.mean(-1, keepdim=True)) / (rewards.std(-1, keepdim=True) + 1e-4)
+    torch.testing.assert_close(second.advantages_N, expected.flatten(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["token_truncate", "sequence_mask"])
+def test_importance_weights_of_the_engines_own_samples_are_near_one(mode):
+    plain, weighed = qwen3_policy(vocab_size=10), qwen3_policy(vocab_size=10)
+    train(plain, steps=1)
+    [stats] = train(weighed, steps=1, importance_sampling_mode=mode)
+    for statistic in ("min", "mean", "max"):
+        ratio = stats.metrics[f"sampling/importance_sampling_ratio/{statistic}"]
+        assert ratio == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(parameters(weighed), parameters(plain), rtol=0, atol=1e-4)
+
+
+def test_importance_weights_bound_what_a_distant_sampler_drew(monkeypatch):
+    stage = importlib.import_module("r1core.stages.reasoning_rl")
+
+    def distant(*arguments, **settings):
+        rollouts = sample_groups(*arguments, **settings)
+        return replace(rollouts, logprobs_NT=rollouts.logprobs_NT - 2)  # e^2 less likely there
+
+    monkeypatch.setattr(stage, "sample_groups", distant)
+    dropped = qwen3_policy(vocab_size=10)
+    before = parameters(dropped)
+    [stats] = train(dropped, steps=1, importance_sampling_mode="token_mask")
+    assert stats.metrics["sampling/importance_sampling_ratio/max"] == 0
+    assert torch.equal(parameters(dropped), before)
+    [stats] = train(
+        qwen3_policy(vocab_size=10),
+        steps=1,
+        importance_sampling_mode="token_truncate",
+        importance_sampling_clip_max=2.5,
+    )
+    assert stats.metrics["sampling/importance_sampling_ratio/min"] == 2.5
 
 
 def test_truncated_completions_leave_the_loss_when_told():

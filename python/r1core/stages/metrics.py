@@ -96,13 +96,29 @@ class LossTally:
     def __init__(self) -> None:
         self._parts: list[tuple[dict[str, float], int]] = []
         self._differences: list[Tensor] = []
+        self._ratios: list[Tensor] = []
 
-    def add(self, metrics: LossMetrics, trainer_RT: Tensor, rows: Rollouts) -> None:
-        """Record one micro-batch and the trainer's log-probabilities [R, T] of its tokens."""
+    def add(
+        self,
+        metrics: LossMetrics,
+        trainer_RT: Tensor,
+        rows: Rollouts,
+        ratios: Tensor | None = None,
+    ) -> None:
+        """Record one micro-batch.
+
+        Args:
+            metrics: of its loss.
+            trainer_RT: [R, T] the trainer's log-probabilities of its tokens.
+            rows: its rollouts, with the sampler's.
+            ratios: [any] importance weights, where the loss had them.
+        """
         mask_RT = rows.mask_NT
         self._parts.append((metrics.as_dict(), int(mask_RT.sum())))
         difference_RT = (trainer_RT.detach().cpu() - rows.logprobs_NT).abs()
         self._differences.append(difference_RT[mask_RT])
+        if ratios is not None:
+            self._ratios.append(ratios)
 
     def metrics(self) -> dict[str, float]:
         """Return TRL's names; empty where the step had no gradient to compute."""
@@ -113,6 +129,10 @@ class LossTally:
         if len(difference):
             joined["sampling/sampling_logp_difference/mean"] = float(difference.mean())
             joined["sampling/sampling_logp_difference/max"] = float(difference.max())
+        if self._ratios and len(ratios := torch.cat(self._ratios).double()):
+            joined["sampling/importance_sampling_ratio/min"] = float(ratios.min())
+            joined["sampling/importance_sampling_ratio/mean"] = float(ratios.mean())
+            joined["sampling/importance_sampling_ratio/max"] = float(ratios.max())
         return joined
 
 

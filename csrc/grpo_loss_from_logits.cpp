@@ -1,0 +1,30 @@
+#include "csrc/grpo_loss_from_logits.h"
+
+#include "csrc/check.h"
+#include "csrc/grpo_rows.h"
+
+namespace r1 {
+
+at::Tensor grpo_loss_from_logits(const at::Tensor& logits, const at::Tensor& ids,
+                                 const GrpoTokens& tokens, const kernels::GrpoLossOptions& options,
+                                 double temperature, double entropy_weight, bool in_place) {
+  check_token_logits(__func__, logits, ids, temperature);
+  R1_REQUIRE(logits.scalar_type() != at::kDouble, "logits must be float32 or bfloat16; got ",
+             logits.scalar_type());
+  R1_REQUIRE(tokens.size() == logits.size(0), "sequence_starts must end at M = ", logits.size(0),
+             "; got ", tokens.size());
+  R1_REQUIRE(!in_place || logits.is_contiguous(), "logits must be contiguous; got strides ",
+             logits.strides());
+  const at::Tensor rows = logits.contiguous();
+  GrpoRows loss(ids, tokens, options, temperature, entropy_weight);
+  if (in_place && !options.sequence_ratio) {
+    loss.overwrite(rows, 0);
+    return loss.sums();
+  }
+  loss.score(rows, 0);
+  const at::Tensor sums = loss.sums();
+  if (in_place) loss.differentiate(rows, 0);
+  return sums;
+}
+
+}  // namespace r1

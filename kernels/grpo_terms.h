@@ -1,0 +1,72 @@
+#pragma once
+#include <math.h>
+
+#include "kernels/grpo_loss.h"
+
+/// The loss of one token: one function per formula, each with its derivatives.
+namespace r1::kernels::R1_ISA {
+
+/// A token's log-probability moves its loss directly, and through the (token's or sequence's)
+/// ratio.
+struct Term {
+  double value;
+  double by_logprob;    // d value / d logprob, the ratio held
+  double by_log_ratio;  // d value / d log ratio
+};
+
+/// -min(min(ratio, delta) A, clip(ratio) A): PPO's, with INTELLECT-2's bound. Inside the clip range
+/// both branches agree and the gradient is the unclipped one's.
+static Term clipped(double ratio, double advantage, const GrpoLossOptions& options) {
+  const double bounded = ratio < options.delta ? ratio : options.delta;
+  const double clipped = ratio < options.ratio_min   ? options.ratio_min
+                         : ratio > options.ratio_max ? options.ratio_max
+                                                     : ratio;
+  if (bounded * advantage <= clipped * advantage)
+    return {-bounded * advantage, 0, bounded < ratio ? 0 : -ratio * advantage};
+  return {-clipped * advantage, 0, 0};
+}
+
+/// -min(ratio, ratio_max) A logprob with the ratio held: no token loses its gradient (MiniMax-M1).
+static Term cispo(double ratio, double advantage, double logprob, const GrpoLossOptions& options) {
+  const double weight = ratio < options.ratio_max ? ratio : options.ratio_max;
+  return {-weight * advantage * logprob, -weight * advantage, 0};
+}
+
+/// -(4 / t) sigmoid(t (ratio - 1)) A: a soft gate in place of the clip (SAPO, arXiv 2511.20347).
+static Term sapo(double ratio, double advantage, const GrpoLossOptions& options) {
+  const double t = advantage > 0 ? options.sapo_temperature_pos : options.sapo_temperature_neg;
+  const double gate = 1 / (1 + ::exp(-t * (ratio - 1)));
+  return {-4 / t * gate * advantage, 0, -4 * gate * (1 - gate) * ratio * advantage};
+}
+
+static Term surrogate(double ratio, double advantage, double logprob,
+                      const GrpoLossOptions& options) {
+  switch (options.surrogate) {
+    case Surrogate::cispo:
+      return cispo(ratio, advantage, logprob, options);
+    case Surrogate::sapo:
+      return sapo(ratio, advantage, options);
+    default:
+      return clipped(ratio, advantage, options);
+  }
+}
+
+/// Schulman's estimators of KL(policy || reference) at a token that the policy drew.
+static Term kl(double logprob, double reference, KlEstimator estimator) {
+  const double difference = reference - logprob;
+  switch (estimator) {
+    case KlEstimator::k1:
+      return {-difference, 1, 0};
+    case KlEstimator::k2:
+      return {0.5 * difference * difference, -difference, 0};
+    default:
+      return {::expm1(difference) - difference, -::expm1(difference), 0};
+  }
+}
+
+/// ratio KL: its gradient is that of the KL itself where old tokens are reused (DeepSeek-V3.2).
+static Term times_ratio(const Term& kl, double ratio) {
+  return {ratio * kl.value, ratio * kl.by_logprob, ratio * kl.value};
+}
+
+}  // namespace r1::kernels::R1_ISA

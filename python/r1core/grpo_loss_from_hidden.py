@@ -1,0 +1,155 @@
+"""The GRPO loss from hidden states and the language model's head, in chunks under a byte budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from r1core import _C
+from r1core.grpo_loss_from_logits import scale_in_place
+from r1core.loss_config import LossConfig
+from r1core.loss_tokens import LossMetrics, LossNormalizer, PackedTokens, pack_tokens
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+class _FromHidden(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_MH: Tensor,
+        lm_head_VH: Tensor,
+        lm_head_bias: Tensor | None,
+        ids_M: Tensor,
+        packed: PackedTokens,
+        temperature: float,
+        budget_bytes: int,
+    ) -> tuple[Tensor, Tensor]:
+        head = (lm_head_VH, lm_head_bias)
+        wanted = ctx.needs_input_grad[:3]
+        sums, gradients = _run(hidden_MH, head, ids_M, packed, temperature, budget_bytes, wanted)
+        ctx.save_for_backward(*gradients)
+        ctx.mark_non_differentiable(sums)
+        return torch.tensor(packed.loss(sums)), sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (
+            None if gradient is None else scale_in_place(gradient, grad_loss)
+            for gradient in ctx.saved_tensors
+        )
+        return (*scaled, None, None, None, None)
+
+
+def _run(
+    hidden_MH: Tensor,
+    head: tuple[Tensor, Tensor | None],
+    ids_M: Tensor,
+    packed: PackedTokens,
+    temperature: float,
+    budget_bytes: int,
+    wanted: tuple[bool, bool, bool],
+) -> tuple[Tensor, Gradients]:
+    """Return the kernels' sums and the wanted gradients; only tokens that count are run."""
+    counted_M = packed.weights_M != 0
+    kept_K = None if counted_M.all() else counted_M.nonzero().flatten()
+    M, H = hidden_MH.shape
+    hidden_KH, ids_K = hidden_MH.detach(), ids_M
+    if kept_K is not None:
+        hidden_KH, ids_K, packed = hidden_KH[kept_K], ids_M[kept_K], packed.take(kept_K)
+    weight_VH, bias_V = head
+    sums, grad_hidden, grad_weight, grad_bias = _C.grpo_loss_from_hidden(
+        hidden_KH,
+        weight_VH.detach(),
+        None if bias_V is None else bias_V.detach(),
+        ids_K,
+        packed.kernel_tokens(),
+        packed.config.kernel_options(),
+        temperature,
+        packed.entropy_weight,
+        budget_bytes,
+        *wanted,
+    )
+    if kept_K is not None and grad_hidden is not None:
+        grad_hidden = grad_hidden.new_zeros(M, H).index_copy_(0, kept_K, grad_hidden)
+    return sums, (grad_hidden, grad_weight, grad_bias)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # computes gradients in its forward
+def grpo_loss_from_hidden(
+    hidden_MH: Tensor,
+    lm_head_VH: Tensor,
+    tokens_M: Tensor,
+    sequence_starts: Tensor,
+    advantages: Tensor,
+    *,
+    lm_head_bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    old_logprobs: Tensor | None = None,
+    reference_logprobs: Tensor | None = None,
+    importance_weights: Tensor | None = None,
+    temperature: float = 1.0,
+    normalizer: LossNormalizer | None = None,
+    config: LossConfig,
+    budget_bytes: int = 256 * 2**20,
+) -> tuple[Tensor, LossMetrics]:
+    """Return `grpo_loss_from_logits` of hidden @ lm_head^T + bias, whose logits are never whole.
+
+    Chunks of rows: logits, their gradient in place, then the gradients of the factors, all in the
+    forward pass; the backward pass only scales them. A factor that requires no grad costs no
+    product; a bfloat16 one is read as float32, so the logits keep float32's precision. With a ratio
+    per sequence and more than one chunk the logits are computed twice. Under torch.compile the call
+    breaks the graph.
+
+    Args:
+        hidden_MH: [M, H] float32 or bfloat16, CPU; differentiable.
+        lm_head_VH: [V, H] float32 or bfloat16; differentiable, also where it is tied.
+        tokens_M: [M] int64 in [0, V), the tokens that were sampled.
+        sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M.
+        advantages: [N], or [M] per token; where N = M, the completions'.
+        lm_head_bias: [V]; differentiable.
+        mask: [M] bool, tokens that count; None: all. The others are not run.
+        old_logprobs: [M] under the policy that sampled; None: the same policy, ratio exactly 1.
+        reference_logprobs: [M] under the reference; required where config.beta > 0.
+        importance_weights: [M] factors on the policy term, for rollouts from another sampler.
+        temperature: divides the logits; > 0.
+        normalizer: `loss_normalizer` of the whole optimizer step; None counts this call.
+        config: the variant.
+        budget_bytes: most memory for a chunk of float32 logits, at least one row; > 0. The
+            gradients of the factors, and a bfloat16 head's sum over chunks in float32, come on top.
+
+    Returns:
+        The scalar loss, float32, and averages for the log, the entropy among them.
+
+    Raises:
+        ValueError: shapes, dtypes or offsets that do not fit, a token out of range, or beta > 0
+            without a reference.
+
+    Note:
+        The same bits in every run with the same number of threads (the products are the BLAS's);
+        another budget changes the order of its sums.
+    """
+    packed = pack_tokens(
+        "grpo_loss_from_hidden",
+        len(tokens_M),
+        sequence_starts,
+        advantages,
+        mask=mask,
+        old_logprobs=old_logprobs,
+        reference_logprobs=reference_logprobs,
+        importance_weights=importance_weights,
+        normalizer=normalizer,
+        config=config,
+    )
+    factors = (hidden_MH, lm_head_VH, lm_head_bias)
+    rest = (tokens_M, packed, temperature, budget_bytes)
+    if torch.is_grad_enabled() and any(f is not None and f.requires_grad for f in factors):
+        loss, sums = _FromHidden.apply(*factors, *rest)  # type: ignore[no-untyped-call]
+    else:
+        sums, _ = _run(hidden_MH, factors[1:], *rest, (False, False, False))
+        loss = torch.tensor(packed.loss(sums))
+    return loss, packed.metrics(sums)
