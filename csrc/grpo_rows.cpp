@@ -4,6 +4,8 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <memory>
+
 #include "csrc/parallel.h"
 
 namespace r1 {
@@ -11,7 +13,11 @@ namespace r1 {
 GrpoRows::GrpoRows(const at::Tensor& ids, const GrpoTokens& tokens,
                    const kernels::GrpoLossOptions& options, double temperature,
                    double entropy_weight)
-    : ids_(ids.contiguous()), tokens_(tokens), options_(options), temperature_(temperature) {
+    : ids_(ids.contiguous()),
+      tokens_(tokens),
+      options_(options),
+      temperature_(temperature),
+      has_entropy_(entropy_weight != 0) {
   const at::Tensor narrow = at::empty({tokens.size(), 0}, at::kFloat);
   scores_ = empty_scores(narrow);
   scores_.logprobs.zero_();
@@ -68,17 +74,35 @@ void GrpoRows::score(const at::Tensor& logits, std::int64_t first) {
   });
 }
 
+/// Without an entropy bonus each exponential is computed once: kept, then scaled into the gradient.
+void GrpoRows::overwrite_row(const Chunk& chunk, std::int64_t row, float* scratch) const {
+  const bool counts = tokens_.counts(chunk.first + row);
+  const bool narrow = chunk.logits.scalar_type() == at::kBFloat16;
+  float* const weights =
+      narrow ? scratch : chunk.logits.mutable_data_ptr<float>() + row * chunk.logits.size(1);
+  const bool keep = counts && !has_entropy_;
+  if (counts)
+    score_rows(chunk.logits, chunk.ids, temperature_, row, row + 1, chunk.scores,
+               keep ? weights : nullptr);
+  if (counts) {
+    const double logprob = static_cast<double>(chunk.scores.logprobs.const_data_ptr<float>()[row]);
+    chunk.grad_logprobs.mutable_data_ptr<float>()[row] =
+        static_cast<float>(tokens_.token_gradient(logprob, chunk.first + row, options_));
+  }
+  if (keep)
+    weights_backward(weights, chunk.ids, chunk.scores, chunk.grad_logprobs, temperature_, row,
+                     chunk.logits);
+  else
+    differentiate_row(chunk, row);
+}
+
 void GrpoRows::overwrite(const at::Tensor& logits, std::int64_t first) {
   const Chunk chunk = chunk_of(logits, first);
-  const float* logprob = chunk.scores.logprobs.const_data_ptr<float>();
-  float* grad_logprob = chunk.grad_logprobs.mutable_data_ptr<float>();
-  for_rows(chunk, [&](std::int64_t row) {
-    if (tokens_.counts(first + row)) {
-      score_row(chunk, row);
-      grad_logprob[row] = static_cast<float>(
-          tokens_.token_gradient(static_cast<double>(logprob[row]), first + row, options_));
-    }
-    differentiate_row(chunk, row);
+  const auto V = static_cast<std::size_t>(logits.size(1));
+  const bool narrow = logits.scalar_type() == at::kBFloat16;
+  parallel_rows(logits.size(0), logits.size(1), [&](std::int64_t begin, std::int64_t end) {
+    const auto scratch = std::make_unique_for_overwrite<float[]>(narrow ? V : 0);
+    for (std::int64_t row = begin; row < end; ++row) overwrite_row(chunk, row, scratch.get());
   });
 }
 

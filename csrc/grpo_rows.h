@@ -37,12 +37,14 @@ class GrpoRows {
   template <class Body>
   static void for_rows(const Chunk& chunk, const Body& body);
   void score_row(const Chunk& chunk, std::int64_t row) const;
+  void overwrite_row(const Chunk& chunk, std::int64_t row, float* scratch) const;
   void differentiate_row(const Chunk& chunk, std::int64_t row) const;
 
   at::Tensor ids_;
   const GrpoTokens& tokens_;
   kernels::GrpoLossOptions options_;
   double temperature_;
+  bool has_entropy_;  // in the gradient
   TokenScores scores_;
   at::Tensor grad_logprobs_, grad_entropies_;  // [M] float32
 };

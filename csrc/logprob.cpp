@@ -15,16 +15,20 @@ namespace {
 using kernels::bf16;
 using kernels::SoftmaxStatistics;
 
+SoftmaxStatistics* statistics_of(const TokenScores& scores, std::int64_t row) {
+  return static_cast<SoftmaxStatistics*>(scores.statistics.mutable_data_ptr()) + row;
+}
+
 /// The kernel's arguments from row `begin` on; Element is the logits', Result the scores' type.
-template <class Element, class Result, class Kernel>
+template <class Element, class Result, class Kernel, class... Rest>
 void forward(Kernel kernel, const at::Tensor& logits, const at::Tensor& tokens, double temperature,
-             std::int64_t begin, std::int64_t end, const TokenScores& scores) {
+             std::int64_t begin, std::int64_t end, const TokenScores& scores, Rest... rest) {
   const std::int64_t V = logits.size(1);
   kernel(static_cast<const Element*>(logits.const_data_ptr()) + begin * V,
          tokens.const_data_ptr<std::int64_t>() + begin, end - begin, V,
          static_cast<Result>(temperature), scores.logprobs.mutable_data_ptr<Result>() + begin,
-         scores.entropies.mutable_data_ptr<Result>() + begin,
-         static_cast<SoftmaxStatistics*>(scores.statistics.mutable_data_ptr()) + begin);
+         scores.entropies.mutable_data_ptr<Result>() + begin, statistics_of(scores, begin),
+         rest...);
 }
 
 template <class Element, class Result, class Kernel>
@@ -78,16 +82,32 @@ TokenScores empty_scores(const at::Tensor& logits) {
 }
 
 void score_rows(const at::Tensor& logits, const at::Tensor& tokens, double temperature,
-                std::int64_t begin, std::int64_t end, const TokenScores& scores) {
+                std::int64_t begin, std::int64_t end, const TokenScores& scores, float* weights) {
   if (logits.scalar_type() == at::kDouble)
     forward<double, double>(R1_CPU(token_logprobs_f64_cpu), logits, tokens, temperature, begin, end,
                             scores);
   else if (logits.scalar_type() == at::kBFloat16)
     forward<bf16, float>(R1_CPU(token_logprobs_bf16_cpu), logits, tokens, temperature, begin, end,
-                         scores);
+                         scores, weights);
   else
     forward<float, float>(R1_CPU(token_logprobs_cpu), logits, tokens, temperature, begin, end,
-                          scores);
+                          scores, weights);
+}
+
+void weights_backward(const float* weights, const at::Tensor& tokens, const TokenScores& scores,
+                      const at::Tensor& grad_logprobs, double temperature, std::int64_t row,
+                      const at::Tensor& grad_logits) {
+  const std::int64_t V = grad_logits.size(1);
+  const auto run = [&](auto& kernel, auto* grad) {
+    kernel(weights, tokens.const_data_ptr<std::int64_t>() + row, statistics_of(scores, row),
+           grad_logprobs.const_data_ptr<float>() + row, 1, V, static_cast<float>(temperature),
+           grad + row * V);
+  };
+  void* const grad = grad_logits.mutable_data_ptr();
+  if (grad_logits.scalar_type() == at::kBFloat16)
+    run(R1_CPU(logprob_gradient_bf16_cpu), static_cast<bf16*>(grad));
+  else
+    run(R1_CPU(logprob_gradient_cpu), static_cast<float*>(grad));
 }
 
 void score_rows_backward(const at::Tensor& logits, const at::Tensor& tokens,

@@ -21,8 +21,18 @@ void check_token_logits(const char* function, const at::Tensor& logits, const at
 TokenScores empty_scores(const at::Tensor& logits);
 
 /// Scores rows [begin, end) of contiguous logits; see kernels/logprob.h.
+///
+/// @param weights  for float32 and bfloat16 logits: [end - begin, V], where the exponentials are
+///                 kept (float32 logits may be overwritten with them), or null
 void score_rows(const at::Tensor& logits, const at::Tensor& tokens, double temperature,
-                std::int64_t begin, std::int64_t end, const TokenScores& scores);
+                std::int64_t begin, std::int64_t end, const TokenScores& scores,
+                float* weights = nullptr);
+
+/// The gradient of the log-probability of one row, from its exponentials [V], into its row of
+/// `grad_logits`, float32 or bfloat16; the same bits as score_rows_backward gives.
+void weights_backward(const float* weights, const at::Tensor& tokens, const TokenScores& scores,
+                      const at::Tensor& grad_logprobs, double temperature, std::int64_t row,
+                      const at::Tensor& grad_logits);
 
 /// The gradient of rows [begin, end), into `grad_logits`, which may be `logits`. The gradients of
 /// logprobs and entropies, each [M], have their dtype.

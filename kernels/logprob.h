@@ -28,14 +28,16 @@ struct SoftmaxStatistics {
 /// @param logprobs     [rows]
 /// @param entropies    [rows]
 /// @param statistics   [rows], for the backward pass, or null
+/// @param weights      [rows, vocab], exp((logit - max) / temperature), or null; may be `logits`
+///                     itself
 R1_PER_ISA(void token_logprobs_cpu(const float* logits, const std::int64_t* tokens,
                                    std::int64_t rows, std::int64_t vocab, float temperature,
-                                   float* logprobs, float* entropies,
-                                   SoftmaxStatistics* statistics) noexcept;)
+                                   float* logprobs, float* entropies, SoftmaxStatistics* statistics,
+                                   float* weights) noexcept;)
 R1_PER_ISA(void token_logprobs_bf16_cpu(const bf16* logits, const std::int64_t* tokens,
                                         std::int64_t rows, std::int64_t vocab, float temperature,
                                         float* logprobs, float* entropies,
-                                        SoftmaxStatistics* statistics) noexcept;)
+                                        SoftmaxStatistics* statistics, float* weights) noexcept;)
 /// Plain loops, for gradient checks.
 R1_PER_ISA(void token_logprobs_f64_cpu(const double* logits, const std::int64_t* tokens,
                                        std::int64_t rows, std::int64_t vocab, double temperature,
@@ -60,6 +62,21 @@ R1_PER_ISA(void token_logprobs_backward_bf16_cpu(
                const bf16* logits, const std::int64_t* tokens, const SoftmaxStatistics* statistics,
                const float* grad_logprobs, const float* grad_entropies, std::int64_t rows,
                std::int64_t vocab, float temperature, bf16* grad_logits) noexcept;)
+/// The gradient of sum(grad_logprob * logprob) alone, from the exponentials that the forward pass
+/// kept: the same bits with no exponential computed again.
+///
+/// @param weights      [rows, vocab]
+/// @param grad_logits  [rows, vocab]; may be `weights` itself
+R1_PER_ISA(void logprob_gradient_cpu(const float* weights, const std::int64_t* tokens,
+                                     const SoftmaxStatistics* statistics,
+                                     const float* grad_logprobs, std::int64_t rows,
+                                     std::int64_t vocab, float temperature,
+                                     float* grad_logits) noexcept;)
+R1_PER_ISA(void logprob_gradient_bf16_cpu(const float* weights, const std::int64_t* tokens,
+                                          const SoftmaxStatistics* statistics,
+                                          const float* grad_logprobs, std::int64_t rows,
+                                          std::int64_t vocab, float temperature,
+                                          bf16* grad_logits) noexcept;)
 /// Plain loops, for gradient checks.
 R1_PER_ISA(void token_logprobs_backward_f64_cpu(const double* logits, const std::int64_t* tokens,
                                                 const SoftmaxStatistics* statistics,

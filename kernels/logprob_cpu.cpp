@@ -8,12 +8,14 @@ namespace {
 template <class Element>
 void forward(const Element* logits, const std::int64_t* tokens, std::int64_t rows,
              std::int64_t vocab, float temperature, float* logprobs, float* entropies,
-             SoftmaxStatistics* statistics) {
+             SoftmaxStatistics* statistics, float* weights) {
   const float scale = 1.f / temperature;
   for (std::int64_t n = 0; n < rows; ++n) {
     const Element* row = logits + n * vocab;
-    const SoftmaxRow softmax = softmax_row(row, vocab, scale, nullptr);
-    logprobs[n] = logprob_of(softmax, widen(row[tokens[n]]), scale);
+    const float logit = widen(row[tokens[n]]);  // `weights` may overwrite it
+    const SoftmaxRow softmax =
+        softmax_row(row, vocab, scale, nullptr, weights ? weights + n * vocab : nullptr);
+    logprobs[n] = logprob_of(softmax, logit, scale);
     entropies[n] = entropy_of(softmax);
     if (statistics)
       statistics[n] = {static_cast<double>(softmax.max), softmax.sum,
@@ -37,7 +39,7 @@ void logprob_gradient(const Element* row, std::int64_t vocab, const SoftmaxStati
   const float max = static_cast<float>(softmax.max);
   const float factor = static_cast<float>(-static_cast<double>(grad_logprob) / softmax.sum);
   map_row(row, vocab, grad,
-          [&](const f32x16& logit) { return exp((logit - max) * scale) * factor; });
+          [&](const f32x16& logit) { return weigh(logit, scale, max).weight * factor; });
 }
 
 /// -p_j (grad_logprob + grad_entropy (log p_j + entropy)).
@@ -50,10 +52,9 @@ void logprob_and_entropy_gradient(const Element* row, std::int64_t vocab,
   const float log_sum = static_cast<float>(::log(softmax.sum));
   const float entropy = static_cast<float>(softmax.entropy);
   map_row(row, vocab, grad, [&](const f32x16& logit) {
-    const f32x16 shifted = (logit - max) * scale;
-    const f32x16 p = exp(shifted) * inverse_sum;
-    const f32x16 surprise = select(p == f32x16{}, f32x16{}, shifted - log_sum + entropy);
-    return -p * (surprise * grad_entropy + grad_logprob);
+    const Weighed weighed = weigh(logit, scale, max);
+    const f32x16 p = weighed.weight * inverse_sum;
+    return -p * ((weighed.z - log_sum + entropy) * grad_entropy + grad_logprob);
   });
 }
 
@@ -90,6 +91,32 @@ void backward(const Element* logits, const std::int64_t* tokens,
   }
 }
 
+/// The gradient of the log-probability alone, from the exponentials of the forward pass.
+template <class Element>
+void backward_of_weights(const float* weights, const std::int64_t* tokens,
+                         const SoftmaxStatistics* statistics, const float* grad_logprobs,
+                         std::int64_t rows, std::int64_t vocab, float temperature,
+                         Element* grad_logits) {
+  const float scale = 1.f / temperature;
+  for (std::int64_t n = 0; n < rows; ++n) {
+    const float* row = weights + n * vocab;
+    Element* grad = grad_logits + n * vocab;
+    const float grad_logprob = grad_logprobs[n] * scale;
+    if (grad_logprob == 0) {
+      __builtin_memset(grad, 0, static_cast<std::size_t>(vocab) * sizeof(Element));
+      continue;
+    }
+    const float factor = static_cast<float>(-static_cast<double>(grad_logprob) / statistics[n].sum);
+    float at_token;
+    store_partial(&at_token, splat(row[tokens[n]]) * factor, 1);
+    std::int64_t j = 0;
+    for (; j + kLanes <= vocab; j += kLanes) store(grad + j, load(row + j) * factor);
+    if (j < vocab)
+      store_partial(grad + j, load_partial(row + j, vocab - j, 0.f) * factor, vocab - j);
+    store_partial(grad + tokens[n], splat(at_token + grad_logprob), 1);
+  }
+}
+
 SoftmaxStatistics softmax_row_f64(const double* row, std::int64_t vocab, double temperature) {
   double max = row[0];
   for (std::int64_t j = 1; j < vocab; ++j) max = row[j] > max ? row[j] : max;
@@ -107,14 +134,15 @@ SoftmaxStatistics softmax_row_f64(const double* row, std::int64_t vocab, double 
 
 void token_logprobs_cpu(const float* logits, const std::int64_t* tokens, std::int64_t rows,
                         std::int64_t vocab, float temperature, float* logprobs, float* entropies,
-                        SoftmaxStatistics* statistics) noexcept {
-  forward(logits, tokens, rows, vocab, temperature, logprobs, entropies, statistics);
+                        SoftmaxStatistics* statistics, float* weights) noexcept {
+  forward(logits, tokens, rows, vocab, temperature, logprobs, entropies, statistics, weights);
 }
 
 void token_logprobs_bf16_cpu(const bf16* logits, const std::int64_t* tokens, std::int64_t rows,
                              std::int64_t vocab, float temperature, float* logprobs,
-                             float* entropies, SoftmaxStatistics* statistics) noexcept {
-  forward(logits, tokens, rows, vocab, temperature, logprobs, entropies, statistics);
+                             float* entropies, SoftmaxStatistics* statistics,
+                             float* weights) noexcept {
+  forward(logits, tokens, rows, vocab, temperature, logprobs, entropies, statistics, weights);
 }
 
 void token_logprobs_backward_cpu(const float* logits, const std::int64_t* tokens,
@@ -132,6 +160,22 @@ void token_logprobs_backward_bf16_cpu(const bf16* logits, const std::int64_t* to
                                       bf16* grad_logits) noexcept {
   backward(logits, tokens, statistics, grad_logprobs, grad_entropies, rows, vocab, temperature,
            grad_logits);
+}
+
+void logprob_gradient_cpu(const float* weights, const std::int64_t* tokens,
+                          const SoftmaxStatistics* statistics, const float* grad_logprobs,
+                          std::int64_t rows, std::int64_t vocab, float temperature,
+                          float* grad_logits) noexcept {
+  backward_of_weights(weights, tokens, statistics, grad_logprobs, rows, vocab, temperature,
+                      grad_logits);
+}
+
+void logprob_gradient_bf16_cpu(const float* weights, const std::int64_t* tokens,
+                               const SoftmaxStatistics* statistics, const float* grad_logprobs,
+                               std::int64_t rows, std::int64_t vocab, float temperature,
+                               bf16* grad_logits) noexcept {
+  backward_of_weights(weights, tokens, statistics, grad_logprobs, rows, vocab, temperature,
+                      grad_logits);
 }
 
 void token_logprobs_f64_cpu(const double* logits, const std::int64_t* tokens, std::int64_t rows,

@@ -21,13 +21,13 @@ struct Workspace {
 
 /// Unnormalised probabilities of some logits; whole vectors, 0 in the lanes beyond `count`.
 template <class Element>
-void weigh(const Element* logits, std::int64_t count, float scale, float max, float* weights) {
+void weigh_all(const Element* logits, std::int64_t count, float scale, float max, float* weights) {
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
-    store(weights + i, exp((load(logits + i) - max) * scale));
+    store(weights + i, weigh(load(logits + i), scale, max).weight);
   if (i == count) return;
   const f32x16 tail = load_partial(logits + i, count - i, -__builtin_inff());
-  store(weights + i, exp((tail - max) * scale));
+  store(weights + i, weigh(tail, scale, max).weight);
 }
 
 /// Weights of the tokens that a threshold and min-p keep, one vector of them.
@@ -141,14 +141,14 @@ void sample(const Element* logits, std::int64_t rows, std::int64_t vocab,
       (filter.top_k > 0 && filter.top_k < vocab) || filter.top_p < 1 || filter.min_p > 0.f;
   for (std::int64_t n = 0; n < rows; ++n) {
     const Element* const row = logits + n * vocab;
-    const SoftmaxRow softmax = softmax_row(row, vocab, scale, space.slice_sums);
+    const SoftmaxRow softmax = softmax_row(row, vocab, scale, space.slice_sums, nullptr);
     double mass = softmax.sum;
     if (filtered) {
-      weigh(row, vocab, scale, softmax.max, space.weights);
+      weigh_all(row, vocab, scale, softmax.max, space.weights);
       mass = apply_filter(row, vocab, filter, softmax.sum, space);
     }
     const Place place = find_slice(space.slice_sums, vocab, uniforms[n] * mass);
-    if (!filtered) weigh(row + place.begin, place.count, scale, softmax.max, space.weights);
+    if (!filtered) weigh_all(row + place.begin, place.count, scale, softmax.max, space.weights);
     tokens[n] =
         place.begin + walk(space.weights + (filtered ? place.begin : 0), place.count, place.target);
     const float logit = widen(row[tokens[n]]);

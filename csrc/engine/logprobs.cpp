@@ -228,7 +228,7 @@ void Scoring::score(const Target& target, const float* logits) noexcept {
   R1_CPU(token_logprobs_cpu)
   (logits, sequences_[target.sequence].const_data_ptr<std::int64_t>() + target.position, 1,
    spec_.vocab(), temperature_, scores.logprobs.mutable_data_ptr<float>() + at,
-   scores.entropies.mutable_data_ptr<float>() + at, nullptr);
+   scores.entropies.mutable_data_ptr<float>() + at, nullptr, nullptr);
 }
 
 }  // namespace

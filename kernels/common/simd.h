@@ -161,16 +161,13 @@ R1_INLINE f32x16 power_of_two(const f32x16& shifted) {
   R1_EACH_PART(result, (FloatRegister)(((IntRegister)shifted.part[i] - 0x4B400000 + 127) << 23));
 }
 
-/// e^x within 1.5 ulp for x in [-87.3, 88.3]; exactly 1 at 0, exactly 0 below the range (also for
-/// -inf), held at its end above it; NaN stays NaN.
+/// e^x within 1.5 ulp for x in [-87.3, 88.3], exactly 1 at 0; NaN stays NaN.
 /// x = n ln 2 + r with |r| <= ln 2 / 2, then 1 + r + r^2 P(r) (Cephes' expf), then 2^n.
-R1_INLINE f32x16 exp(const f32x16& x) {
-  const f32x16 low = splat(-87.3f), high = splat(88.3f);
-  const f32x16 clamped = select(x < low, low, select(x > high, high, x));
+R1_INLINE f32x16 exp_in_range(const f32x16& x) {
   constexpr float kMagic = 12582912.f;  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const f32x16 shifted = clamped * 1.44269504f + kMagic;
+  const f32x16 shifted = x * 1.44269504f + kMagic;
   const f32x16 n = shifted - kMagic;
-  f32x16 r = clamped - n * 0.693145752f;  // few bits: the product is exact
+  f32x16 r = x - n * 0.693145752f;  // few bits: the product is exact
   r = r - n * 1.42860677e-6f;
   f32x16 p = splat(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
@@ -180,8 +177,16 @@ R1_INLINE f32x16 exp(const f32x16& x) {
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r;
   p = p + 1.0f;
-  const f32x16 result = p * power_of_two(shifted);
-  return select(x < low, f32x16{}, select(x != x, x, result));
+  return p * power_of_two(shifted);
+}
+
+constexpr float kExpLow = -87.3f, kExpHigh = 88.3f;
+
+/// The same for any x: exactly 0 below the range (also for -inf), held at its end above it.
+R1_INLINE f32x16 exp(const f32x16& x) {
+  const f32x16 low = splat(kExpLow), high = splat(kExpHigh);
+  const f32x16 clamped = select(x < low, low, select(x > high, high, x));
+  return select(x < low, f32x16{}, exp_in_range(clamped));
 }
 
 #undef R1_EACH_PART

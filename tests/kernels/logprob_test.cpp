@@ -35,7 +35,7 @@ TEST_P(EveryLevel, FloatAgreesWithDouble) {
   float logprobs[kRows], entropies[kRows];
   double exact_logprobs[kRows], exact_entropies[kRows];
   R1_CPU(token_logprobs_cpu)(logits.data(), kTokens, kRows, kVocab, 0.7f, logprobs, entropies,
-                             nullptr);
+                             nullptr, nullptr);
   R1_CPU(token_logprobs_f64_cpu)
   (exact.data(), kTokens, kRows, kVocab, 0.7, exact_logprobs, exact_entropies, nullptr);
   for (int n = 0; n < kRows; ++n) {
@@ -65,7 +65,7 @@ TEST_P(EveryLevel, GradientMayOverwriteTheLogits) {
   float logprobs[kRows], entropies[kRows];
   SoftmaxStatistics statistics[kRows];
   R1_CPU(token_logprobs_cpu)
-  (rows.data(), kTokens, kRows, kVocab, 0.7f, logprobs, entropies, statistics);
+  (rows.data(), kTokens, kRows, kVocab, 0.7f, logprobs, entropies, statistics, nullptr);
   R1_CPU(token_logprobs_backward_cpu)
   (rows.data(), kTokens, statistics, kGradLogprobs, kGradEntropies, kRows, kVocab, 0.7f,
    rows.data());
@@ -89,7 +89,7 @@ TEST_P(EveryLevel, Bf16AgreesWithDoubleOnItsOwnLogits) {
   R1_CPU(token_logprobs_f64_cpu)
   (exact.data(), kTokens, kRows, kVocab, 0.7, exact_logprobs, exact_entropies, nullptr);
   R1_CPU(token_logprobs_bf16_cpu)
-  (rows.data(), kTokens, kRows, kVocab, 0.7f, logprobs, entropies, statistics);
+  (rows.data(), kTokens, kRows, kVocab, 0.7f, logprobs, entropies, statistics, nullptr);
   R1_CPU(token_logprobs_backward_bf16_cpu)
   (rows.data(), kTokens, statistics, kGradLogprobs, kGradEntropies, kRows, kVocab, 0.7f,
    rows.data());
@@ -107,7 +107,7 @@ TEST_P(EveryLevel, MinusInfinityHasNoProbabilityAndNoGradient) {
   const float one = 1;
   float logprob, entropy, grad[3];
   SoftmaxStatistics statistics;
-  R1_CPU(token_logprobs_cpu)(logits, &token, 1, 3, 1.f, &logprob, &entropy, &statistics);
+  R1_CPU(token_logprobs_cpu)(logits, &token, 1, 3, 1.f, &logprob, &entropy, &statistics, nullptr);
   R1_CPU(token_logprobs_backward_cpu)
   (logits, &token, &statistics, &one, &one, 1, 3, 1.f, grad);
   EXPECT_NEAR(logprob, -std::log(2.), 1e-7);

@@ -58,7 +58,7 @@ TEST(Sampling, GivesTheScorersBits) {
   const Draw result = draw(logits, {0.7f, 0, 1.f, 0.f}, 0.3);
   float logprob, entropy;
   R1_CPU(token_logprobs_cpu)
-  (logits.data(), &result.token, 1, 2999, 0.7f, &logprob, &entropy, nullptr);
+  (logits.data(), &result.token, 1, 2999, 0.7f, &logprob, &entropy, nullptr, nullptr);
   EXPECT_EQ(result.logprob, logprob);
   EXPECT_EQ(result.entropy, entropy);
 }
