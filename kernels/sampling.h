@@ -24,8 +24,8 @@ constexpr std::int64_t sample_workspace(std::int64_t vocab) {
 ///
 /// The CDF is walked by slices of 1,024 logits, then inside one slice. Filters are exact, ties go
 /// to the lowest id; see kernels/common/select.h. Rows are independent. A token of probability 0 is
-/// never drawn. A row that has no distribution (NaN or +inf in it, or only -inf) gives NaN for its
-/// numbers, and some id in [0, vocab).
+/// never drawn. A row that has no distribution (NaN or +inf in it, or only -inf) gives token 0, and
+/// NaN for its numbers.
 ///
 /// Traffic:  the logits twice; with a filter about eight times, from cache for V < 250k.
 ///

@@ -142,6 +142,11 @@ void sample(const Element* logits, std::int64_t rows, std::int64_t vocab,
   for (std::int64_t n = 0; n < rows; ++n) {
     const Element* const row = logits + n * vocab;
     const SoftmaxRow softmax = softmax_row(row, vocab, scale, space.slice_sums, nullptr);
+    if (softmax.sum != softmax.sum) {  // NaN: the row has no distribution
+      tokens[n] = 0;
+      logprobs[n] = truncated_logprobs[n] = entropies[n] = __builtin_nanf("");
+      continue;
+    }
     double mass = softmax.sum;
     if (filtered) {
       weigh_all(row, vocab, scale, softmax.max, space.weights);

@@ -59,10 +59,16 @@ struct DoubleSums {
 };
 
 constexpr int kPivots = 4;
-constexpr double kRounding = 1e-3;  // of sums in float, relative: (64 + V / 1,024) 2^-24 at most
+
+/// How far off, relatively, a sum of `measure_above` may be: 2^-24, here doubled to be safe, for
+/// each addition that a weight goes through: in its slice, over the slices and over the lanes. A
+/// bound as tight as this matters where top-p leaves little out.
+R1_INLINE double rounding_of(std::int64_t padded) {
+  return static_cast<double>(kSlice / kLanes + padded / kSlice + 4) * 0x1p-23;
+}
 
 /// How much the weights above each pivot measure, in float: by slices, which keeps the rounding
-/// below kRounding.
+/// small.
 template <Measure M>
 void measure_above(const float* weights, std::int64_t padded, const float* pivots, float* above) {
   f32x16 sums[kPivots] = {};
@@ -85,6 +91,7 @@ void measure_above(const float* weights, std::int64_t padded, const float* pivot
 /// of a pivot the boundary lies, the bracket stays wider.
 template <Measure M>
 Bracket close_in(const float* weights, std::int64_t padded, double needed, Bracket bracket) {
+  const double rounding = rounding_of(padded);
   for (int pass = 0; pass < 3; ++pass) {
     const float ratio = ::powf(bracket.low / bracket.high, 1.f / (kPivots + 1));
     if (!(ratio < 0.999f)) break;
@@ -92,8 +99,8 @@ Bracket close_in(const float* weights, std::int64_t padded, double needed, Brack
     for (int p = 0; p < kPivots; ++p) pivots[p] = (p ? pivots[p - 1] : bracket.high) * ratio;
     measure_above<M>(weights, padded, pivots, above);
     for (int p = 0; p < kPivots; ++p) {
-      const double least = static_cast<double>(above[p]) * (1 - kRounding);
-      const double most = static_cast<double>(above[p]) * (1 + kRounding);
+      const double least = static_cast<double>(above[p]) * (1 - rounding);
+      const double most = static_cast<double>(above[p]) * (1 + rounding);
       if (most < needed) bracket.high = pivots[p];
       if (least > needed) {
         bracket.low = pivots[p];

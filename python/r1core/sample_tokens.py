@@ -53,8 +53,8 @@ def sample_tokens(
         truncated_logprobs_N: float32, under the filtered distribution.
         entropies_N: float32, nats, of the tempered, unfiltered distribution.
 
-        A row that has no distribution (NaN or +inf in it, or only -inf) gives NaN for its numbers,
-        and some id of the vocabulary.
+        A row that has no distribution (NaN or +inf in it, or only -inf) gives token 0, and NaN for
+        its numbers.
 
     Raises:
         ValueError: another shape or dtype, or an option out of range.
