@@ -119,8 +119,10 @@ void mix_rest(const Values (&parts)[2], std::int64_t head_dim, std::int64_t chan
   const std::int64_t count = head_dim - channel;
   f32x16 sums[2] = {};
   for (const Values& part : parts)
-    for (std::int64_t t = 0; t < part.count; ++t)
-      sums[t % 2] += load_partial(part.rows + t * head_dim + channel, count, 0.f) * part.weights[t];
+    for (std::int64_t t = 0; t < part.count; ++t) {
+      const f32x16 row = load_partial(part.rows + t * head_dim + channel, count, 0.f);
+      for (int i = 0; i < kParts; ++i) sums[t % 2].part[i] += part.weights[t] * row.part[i];
+    }
   store_partial(out + channel, (sums[0] + sums[1]) * inverse_sum, count);
 }
 
