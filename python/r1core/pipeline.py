@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,6 @@ class StageRun:
     questions: Questions
     held_out: Questions
     rewards: list[RewardSpec]
-    columns: dict[str, list[Any]] = field(default_factory=dict)  # of the current step's questions
 
     @classmethod
     def prepare(cls, recipe: Recipe, index: int, base: Policy, world: World | None) -> StageRun:
@@ -170,7 +169,7 @@ class StageRun:
                 for stats in reasoning_rl(policy, self.batches(), self.rewards, config):
                     step = stats.step
                     writer.log(name, step, stats.metrics)
-                    writer.log_completions(name, stats, self.columns)
+                    writer.log_completions(name, stats, stats.columns)
                     progress.update(step, stats.metrics)
                     if step % stage.evaluation.every == 0 or step == stage.steps:
                         after = self.evaluate(policy, step, writer)
@@ -191,7 +190,6 @@ class StageRun:
         while True:
             indices, uids = sampler.next()
             prompts, columns = self.questions.batch(indices)
-            self.columns = columns
             yield Batch(prompts=prompts, columns=columns, uids=uids)
 
     def evaluate(self, policy: Policy, step: int, writer: RunWriter) -> Evaluation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -270,6 +270,14 @@ class Policy:
         with torch.no_grad():
             for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
                 mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return every weight, by the module's names."""
+        return self.model.state_dict()  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Overwrite the weights, in place, with those of a `state_dict`."""
+        self.model.load_state_dict(state)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write an ordinary Hugging Face directory: model, generation config and tokenizer."""

@@ -208,6 +208,7 @@ class StepStats:
         rollouts: the step's completions, where it has any.
         rewards: their scores.
         advantages_N: float32 [N], their advantages.
+        columns: the dataset's columns, P values each.
     """
 
     step: int
@@ -215,3 +216,4 @@ class StepStats:
     rollouts: Rollouts | None = None
     rewards: RewardTable | None = None
     advantages_N: Tensor | None = None
+    columns: Mapping[str, list[Any]] = field(default_factory=dict)

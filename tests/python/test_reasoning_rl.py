@@ -152,7 +152,7 @@ def test_importance_weights_of_the_engines_own_samples_are_near_one(mode):
 
 
 def test_importance_weights_bound_what_a_distant_sampler_drew(monkeypatch):
-    stage = importlib.import_module("r1core.stages.reasoning_rl")
+    stage = importlib.import_module("r1core.stages.draw")
 
     def distant(*arguments, **settings):
         rollouts = sample_groups(*arguments, **settings)

@@ -8,7 +8,12 @@ A completion is data: whatever it holds, it gets a verdict and never an exceptio
 and its kin have TRL's call shape and work in a TRL trainer; TRL's rewards work here.
 """
 
-from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_reward
+from r1core.rewards.functions import (
+    accuracy_reward,
+    format_reward,
+    soft_overlong_punishment,
+    tag_count_reward,
+)
 from r1core.rewards.scoring import score_rollouts
 from r1core.rewards.spec import RewardSpec
 from r1core.rewards.verify import Verdict, format_faults, math_equal, single_tags, verify_math
@@ -22,6 +27,7 @@ __all__ = [
     "math_equal",
     "score_rollouts",
     "single_tags",
+    "soft_overlong_punishment",
     "tag_count_reward",
     "verify_math",
 ]

@@ -97,3 +97,35 @@ def gold_text(gold: Any) -> str:
     if isinstance(gold, float) and math.isfinite(gold):
         return format(Decimal(repr(gold)), "f")
     return "" if gold is None else str(gold)
+
+
+def soft_overlong_punishment_reward(
+    prompts: Sequence[Any],
+    completions: Sequence[Completion],
+    *,
+    completion_ids: Sequence[Sequence[int]],
+    max_length: int,
+    cache: int,
+    **columns: Any,
+) -> list[float]:
+    """Punish completions that come near the length limit; see `soft_overlong_punishment`."""
+    return soft_overlong_punishment([len(ids) for ids in completion_ids], max_length, cache)
+
+
+def soft_overlong_punishment(lengths: Sequence[int], max_length: int, cache: int) -> list[float]:
+    """Score 0 up to `max_length - cache` tokens, falling to -1 at `max_length` (DAPO, eq. 13).
+
+    Args:
+        lengths: N lengths in tokens.
+        max_length: the length limit in tokens.
+        cache: the last so many of these are punished; in [1, max_length].
+
+    Raises:
+        ValueError: `cache` is out of range.
+    """
+    if not 1 <= cache <= max_length:
+        raise ValueError(
+            f"soft_overlong_punishment: cache must be in [1, {max_length}]; got {cache}"
+        )
+    free = max_length - cache
+    return [0.0 if n <= free else max(-1.0, (free - n) / cache) for n in lengths]

@@ -33,11 +33,13 @@ class Clock:
         finally:
             self._phases[name] += time.perf_counter() - start
 
-    def metrics(self, num_tokens: int) -> dict[str, float]:
-        """Return `step_time`, `time/<phase>` in seconds and `tokens_per_second`."""
+    def metrics(self, rollouts: Rollouts | None) -> dict[str, float]:
+        """Return `step_time`, `time/<phase>` in seconds and, of drawn rollouts, the tokens/s."""
         step_time = time.perf_counter() - self._start
-        phases = {f"time/{name}": seconds for name, seconds in self._phases.items()}
-        return {"step_time": step_time, "tokens_per_second": num_tokens / step_time} | phases
+        metrics = {"step_time": step_time}
+        if rollouts is not None:
+            metrics["tokens_per_second"] = int(rollouts.lengths_N.sum()) / step_time
+        return metrics | {f"time/{name}": seconds for name, seconds in self._phases.items()}
 
 
 def rollout_metrics(rollouts: Rollouts, table: RewardTable) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Reinforcement learning with GRPO and rule rewards (DeepSeek-R1 sections 2.2, 2.3.2; eq. 1-3).
 
+    draw and grade -> advantages -> old log-probabilities -> minibatch by minibatch: loss, update
+
 What the paper leaves open, and what is done here:
-- One policy update per batch of rollouts, so the sampler is the policy and the ratio is exactly 1.
 - The ratio is per token (DeepSeekMath's form); R1 writes it per sequence.
 - The standard deviation in equation 3 is the sample one (ddof 1), as in TRL.
 - The entropy reported is the sampler's: the same distribution, at no cost.
@@ -13,96 +14,35 @@ Shapes: P prompts, G rollouts per prompt, N = P * G, T positions, R rows of a mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from r1core.advantage import group_advantage
-from r1core.grpo_loss import LossConfig, LossNormalizer, grpo_loss, loss_normalizer
-from r1core.importance import Mode, distinct_ratios, importance_weights
+from r1core.grpo_loss import grpo_loss
+from r1core.importance import distinct_ratios, importance_weights
 from r1core.kl import kl_penalty
 from r1core.policy import Policy
-from r1core.rewards import RewardSpec, score_rollouts
-from r1core.sampling import sample_groups
-from r1core.stages.metrics import Clock, LossTally, rollout_metrics
-from r1core.stages.optimizer import OptimizerConfig, build_optimizer, optimizer_step
-from r1core.types import RewardTable, Rollouts, SamplingParams, StepStats
+from r1core.rewards import RewardSpec
+from r1core.stages.draw import draw_rollouts
+from r1core.stages.graded import Graded
+from r1core.stages.metrics import Clock, LossTally
+from r1core.stages.minibatches import (
+    RolloutBatch,
+    Rows,
+    micro_batches,
+    minibatch,
+    needs_old_logprobs,
+    old_logprobs,
+    split_by_tokens,
+)
+from r1core.stages.optimizer import optimizer_step
+from r1core.stages.questions import Batch, QuestionQueue
+from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.stages.rl_state import RLState
+from r1core.types import Rollouts, StepStats
 
-
-class ReasoningRLConfig(BaseModel):
-    """Settings of the stage; the paper's values where it gives them.
-
-    Attributes:
-        steps: optimizer steps; >= 1.
-        questions_per_step: P, distinct prompts per step (paper: 32).
-        sampling: how rollouts are drawn; n is G (paper: 16 at temperature 1).
-        loss: equations 1 and 2.
-        kl_in_reward: loss.beta times a completion's KL is taken from its reward, before equation 3,
-            and leaves the loss (DeepSeekMath, equation 2, which has loss.kl_estimator "k1").
-        importance_sampling_mode: how tokens are weighed by pi_theta / sampler where both compute
-            other log-probabilities for the same weights: TRL's vllm_importance_sampling_mode. None
-            leaves them as they are: the engine's agree with the trainer's.
-        importance_sampling_clip_max: largest such ratio; > 0.
-        scale_rewards: what equation 3 divides by: the group's std, the batch's, or nothing.
-        optimizer: AdamW and its schedule.
-        reference_every: steps after which pi_ref becomes the current policy (paper: 400); 0 keeps
-            the starting policy. Matters only where loss.beta > 0.
-        tokens_per_micro_batch: padded tokens, prompt included, in one forward and backward pass.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    steps: int = Field(ge=1)
-    questions_per_step: int = Field(32, ge=1)
-    sampling: SamplingParams = SamplingParams()
-    loss: LossConfig = LossConfig.r1()
-    kl_in_reward: bool = False
-    importance_sampling_mode: Mode | None = None
-    importance_sampling_clip_max: float = Field(3.0, gt=0)
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    optimizer: OptimizerConfig = OptimizerConfig()
-    reference_every: int = Field(400, ge=0)
-    tokens_per_micro_batch: int = Field(16_384, ge=1)
-
-    @field_validator("loss", mode="before")
-    @classmethod
-    def _apply_preset(cls, value: Any) -> Any:
-        """Read a table as a preset, "r1" (the default) or "trl", with the other keys on top."""
-        if not isinstance(value, dict):
-            return value
-        preset = value.get("preset", "r1")
-        overrides = {key: item for key, item in value.items() if key != "preset"}
-        if preset == "trl":
-            return overrides
-        if preset != "r1":
-            raise ValueError(f'preset must be "r1" or "trl"; got {preset!r}')
-        return {**asdict(LossConfig.r1()), **overrides}
-
-    @model_validator(mode="after")
-    def _needs_a_group(self) -> ReasoningRLConfig:
-        if self.sampling.n < 2:
-            raise ValueError(
-                "sampling.n must be >= 2: an advantage compares the answers of one group, and a "
-                f"group of one always gets 0; got {self.sampling.n}"
-            )
-        return self
-
-
-class Batch(BaseModel):
-    """P questions of one step.
-
-    Attributes:
-        prompts: P prompts, templated as the policy shall see them.
-        columns: dataset columns for the rewards, each with P values.
-        uids: P counters of the random generator, unique within the run.
-    """
-
-    prompts: list[Any]
-    columns: dict[str, list[Any]]
-    uids: list[int]
+__all__ = ["Batch", "ReasoningRLConfig", "reasoning_rl"]
 
 
 def reasoning_rl(
@@ -110,90 +50,115 @@ def reasoning_rl(
     batches: Iterable[Batch],
     rewards: Sequence[RewardSpec],
     config: ReasoningRLConfig,
+    state: RLState | None = None,
 ) -> Iterator[StepStats]:
-    """Improve `policy` in place, one optimizer step per batch of P prompts.
+    """Improve `policy` in place, update by update.
 
-    Yields each step's statistics: logging, evaluation and checkpoints belong to the caller.
+    Yields each update's statistics: logging, evaluation and checkpoints belong to the caller. The
+    first update of a rollout batch has the rollouts and what was measured on them.
 
     Args:
         policy: the policy to train; also the sampler.
-        batches: the questions, at least `config.steps` batches.
+        batches: the questions, of any sizes; the stage ends with them. To save the state between
+            two updates, yield them one by one: what was taken and not used is in no state.
         rewards: reward functions and weights; TRL's functions work unchanged.
         config: the settings.
+        state: where to go on from; up to date whenever a step has been yielded. None begins.
 
     Raises:
         ValueError: a reward broke its contract, or a prompt leaves no room for a completion.
         FloatingPointError: the gradient is not finite; the policy is as before the step.
     """
-    config = with_constant_length(config)
-    num_tokens = 0.0
-    optimizer, scheduler = build_optimizer(policy.parameters(), config.optimizer, config.steps)
-    reference = policy.frozen_copy() if config.loss.beta > 0 else None
-    reward_beta = 0.0
-    if config.kl_in_reward:
-        reward_beta, config = config.loss.beta, with_loss(config, beta=0.0)
-    for step, batch in zip(range(1, config.steps + 1), batches, strict=False):
-        clock, losses = Clock(), LossTally()
-        with clock.phase("sampling"):
-            rollouts = sample_groups(
-                policy, batch.prompts, config.sampling, prompt_uids=batch.uids
-            )  # from pi_old, which is pi_theta
-        with clock.phase("rewards"):
-            table = score_rollouts(rollouts, rewards, batch.columns)
-        total_PG, kl_metrics = table.total_PG, {}
-        if reference is not None and reward_beta > 0:
-            with clock.phase("reference"):
-                kl_N = completion_kl(policy, reference, rollouts, config)
-            total_PG = total_PG - reward_beta * kl_N.view_as(total_PG)
-            kl_metrics = {"kl": float(kl_N.double().sum() / rollouts.mask_NT.sum().clamp(min=1))}
-        advantages_PG = group_advantage(total_PG, scale=config.scale_rewards)  # equation 3
-        advantages_N = advantages_PG.flatten()
-        for rows, mask_RT, advantages_R, normalizer in micro_batches(
-            rollouts, table, advantages_N, config
-        ):
-            reference_RT = None
-            if reference is not None and config.loss.beta > 0:
-                with clock.phase("reference"), torch.no_grad():
-                    reference_RT, _ = reference.logprobs(rows)  # pi_ref
-            with clock.phase("forward_backward"):
-                logprobs_RT, entropies_RT = policy.logprobs(rows)  # pi_theta
-                weights_RT, ratios = sampler_weights(logprobs_RT, rows, mask_RT, config)
-                loss, loss_metrics = grpo_loss(  # equations 1, 2
-                    logprobs_RT,
-                    advantages_R,
-                    mask=mask_RT,
-                    reference_logprobs=reference_RT,
-                    importance_weights=weights_RT,
-                    entropies=entropies_RT,
-                    normalizer=normalizer,
-                    config=config.loss,
-                )
-                loss.backward()  # type: ignore[no-untyped-call]
-            losses.add(loss_metrics, logprobs_RT, rows, ratios)
-        with clock.phase("optimizer"):
-            learning_rate = float(scheduler.get_last_lr()[0])
-            where = f"reasoning_rl, step {step}"
-            grad_norm = optimizer_step(optimizer, scheduler, config.optimizer.max_grad_norm, where)
-        if reference is not None and config.reference_every and step % config.reference_every == 0:
-            reference.load_from(policy)
-        metrics = rollout_metrics(rollouts, table) | losses.metrics() | kl_metrics
-        num_tokens += metrics["num_tokens"]
-        metrics |= {"num_tokens": num_tokens}  # since the stage began, as TRL counts
-        metrics |= {"grad_norm": grad_norm, "learning_rate": learning_rate}
-        metrics |= clock.metrics(int(rollouts.lengths_N.sum()))
-        yield StepStats(step, metrics, rollouts, table, advantages_N)
+    state = state or RLState(policy, config)
+    questions = QuestionQueue(batches)
+    while state.step < config.steps:
+        clock, stats = Clock(), StepStats(state.step + 1, {})
+        if state.batch is None:
+            sampling = config.sampling_at(stats.step)
+            drawn = draw_rollouts(policy, questions, rewards, config, sampling, clock)
+            if drawn is None:
+                return
+            graded, stats.metrics = drawn
+            state.num_tokens += stats.metrics["num_tokens"]
+            state.batch = compare(policy, graded, config, state, clock, stats)
+        stats.metrics |= update(policy, state, config, clock)
+        if state.batch.updates == config.minibatches * config.num_iterations:
+            state.batch = None
+        stats.metrics |= {"num_tokens": state.num_tokens}  # since the stage began, as TRL counts
+        stats.metrics |= clock.metrics(stats.rollouts)
+        yield stats
 
 
-def with_constant_length(config: ReasoningRLConfig) -> ReasoningRLConfig:
-    """Have "dr_grpo" divide by the length limit, not by the longest completion of a step."""
-    if config.loss.max_completion_length is not None:
-        return config
-    return with_loss(config, max_completion_length=config.sampling.max_new_tokens)
+def compare(
+    policy: Policy,
+    graded: Graded,
+    config: ReasoningRLConfig,
+    state: RLState,
+    clock: Clock,
+    stats: StepStats,
+) -> RolloutBatch:
+    """Compare each completion with its group and note what the updates will need of the sampler."""
+    rollouts, total_PG = graded.rollouts, graded.table.total_PG
+    if state.reference is not None and config.kl_in_reward:
+        with clock.phase("reference"):
+            kl_N = completion_kl(policy, state.reference, rollouts, config)
+        total_PG = total_PG - config.loss.beta * kl_N.view_as(total_PG)
+        tokens = rollouts.mask_NT.sum().clamp(min=1)
+        stats.metrics["kl"] = float(kl_N.double().sum() / tokens)
+    advantages_N = group_advantage(total_PG, scale=config.scale_rewards).flatten()  # equation 3
+    trained_N = graded.table.total_N.isfinite()
+    if config.loss.mask_truncated_completions:
+        trained_N &= torch.tensor([reason == "stop" for reason in rollouts.finish_reasons])
+    batch = RolloutBatch(rollouts, advantages_N, trained_N)
+    if needs_old_logprobs(config):
+        with clock.phase("old_logprobs"):
+            batch.old_logprobs_NT = old_logprobs(policy, batch, config)
+    stats.rollouts, stats.rewards, stats.columns = rollouts, graded.table, graded.columns
+    stats.advantages_N = advantages_N
+    return batch
 
 
-def with_loss(config: ReasoningRLConfig, **changes: Any) -> ReasoningRLConfig:
-    """Return the settings with another loss."""
-    return config.model_copy(update={"loss": replace(config.loss, **changes)})
+def update(
+    policy: Policy, state: RLState, config: ReasoningRLConfig, clock: Clock
+) -> dict[str, float]:
+    """Take one optimizer step on the next minibatch; return what the loss and the step measured."""
+    assert state.batch is not None
+    losses, loss_config = LossTally(), config.loss_at(state.step + 1)
+    for rows, normalizer in micro_batches(
+        minibatch(state.batch, config), loss_config, config.tokens_per_micro_batch
+    ):
+        reference_RT = None
+        if state.reference is not None and loss_config.beta > 0:
+            with clock.phase("reference"), torch.no_grad():
+                reference_RT, _ = state.reference.logprobs(rows.rollouts)  # pi_ref
+        with clock.phase("forward_backward"):
+            logprobs_RT, entropies_RT = policy.logprobs(rows.rollouts)  # pi_theta
+            weights_RT, ratios = sampler_weights(logprobs_RT, rows, config)
+            loss, loss_metrics = grpo_loss(  # equations 1, 2
+                logprobs_RT,
+                rows.advantages_R,
+                mask=rows.mask_RT,
+                old_logprobs=rows.old_logprobs_RT,  # None: logprobs_RT itself, the ratio is 1
+                reference_logprobs=reference_RT,
+                importance_weights=weights_RT,
+                entropies=entropies_RT,
+                normalizer=normalizer,
+                config=loss_config,
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+        losses.add(loss_metrics, rows.sampler_policy(logprobs_RT), rows.rollouts, ratios)
+    learning_rate = float(state.scheduler.get_last_lr()[0])
+    with clock.phase("optimizer"):
+        where = f"reasoning_rl, step {state.step + 1}"
+        grad_norm = optimizer_step(
+            state.optimizer, state.scheduler, config.optimizer.max_grad_norm, where
+        )
+    state.step += 1
+    state.batch.updates += 1
+    every = config.reference_every
+    if state.reference is not None and every and state.step % every == 0:
+        state.reference.load_from(policy)
+    return losses.metrics() | {"grad_norm": grad_norm, "learning_rate": learning_rate}
 
 
 def completion_kl(
@@ -216,57 +181,17 @@ def completion_kl(
 
 
 def sampler_weights(
-    logprobs_RT: Tensor, rows: Rollouts, mask_RT: Tensor, config: ReasoningRLConfig
+    logprobs_RT: Tensor, rows: Rows, config: ReasoningRLConfig
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return importance weights [R, T] against the sampler and their values for the log."""
     mode = config.importance_sampling_mode
     if mode is None:
         return None, None
     weights_RT = importance_weights(
-        logprobs_RT.detach().cpu(),
-        rows.logprobs_NT,
-        mask_RT,
+        rows.sampler_policy(logprobs_RT),
+        rows.rollouts.logprobs_NT,
+        rows.mask_RT,
         mode=mode,
         clip_max=config.importance_sampling_clip_max,
     )
-    return weights_RT, distinct_ratios(weights_RT, mask_RT, mode)
-
-
-def micro_batches(
-    rollouts: Rollouts, table: RewardTable, advantages_N: Tensor, config: ReasoningRLConfig
-) -> Iterator[tuple[Rollouts, Tensor, Tensor, LossNormalizer]]:
-    """Split the rows that have a gradient, sorted by length, under the token budget.
-
-    Yields:
-        rows: R rows as rollouts.
-        mask_RT: bool [R, T], the tokens that count.
-        advantages_R: float32 [R].
-        normalizer: of the whole step, so that the split does not change the loss.
-    """
-    trained_N = table.total_N.isfinite()
-    if config.loss.mask_truncated_completions:
-        trained_N &= torch.tensor([reason == "stop" for reason in rollouts.finish_reasons])
-    mask_NT = rollouts.mask_NT & trained_N[:, None]
-    normalizer = loss_normalizer(mask_NT, config.loss)
-    has_gradient_N = trained_N
-    if config.loss.beta == 0 and config.loss.entropy_coef == 0:
-        has_gradient_N = trained_N & (advantages_N != 0)
-    for index_R in split_by_tokens(rollouts, has_gradient_N, config.tokens_per_micro_batch):
-        rows = rollouts.rows(index_R)
-        T = rows.tokens_NT.shape[1]
-        yield rows, mask_NT[index_R, :T], advantages_N[index_R], normalizer
-
-
-def split_by_tokens(rollouts: Rollouts, chosen_N: Tensor, budget: int) -> Iterator[Tensor]:
-    """Yield row indices, longest first, so that rows times padded length stays within `budget`.
-
-    A row longer than the budget is a micro-batch of its own.
-    """
-    prompt_lengths = torch.tensor([len(tokens) for tokens in rollouts.prompt_tokens])
-    lengths_N = rollouts.lengths_N + prompt_lengths.repeat_interleave(rollouts.group_size)
-    index = chosen_N.nonzero().flatten()
-    index = index[lengths_N[index].argsort(descending=True, stable=True)]
-    while len(index):
-        rows = max(1, budget // int(lengths_N[index[0]]))
-        yield index[:rows]
-        index = index[rows:]
+    return weights_RT, distinct_ratios(weights_RT, rows.mask_RT, mode)

@@ -1,0 +1,156 @@
+"""From a batch of rollouts to what one forward and backward pass takes.
+
+rollout batch -> minibatches, one per update, at random -> micro-batches under a budget of tokens.
+The ratio of a minibatch compares with `old` log-probabilities: those of the policy that sampled,
+from the trainer's own forward, computed before the first update (DESIGN: never the sampler's).
+
+Shapes: N rollouts of a batch, R rows of a minibatch or micro-batch, T positions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
+from r1core.policy import Policy
+from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.types import Rollouts
+
+
+@dataclass
+class RolloutBatch:
+    """Rollouts that several updates learn from.
+
+    Attributes:
+        rollouts: N completions.
+        advantages_N: float32 [N].
+        trained_N: bool [N], False where every reward function abstained, or the completion was
+            truncated and `mask_truncated_completions` drops it.
+        old_logprobs_NT: float32 [N, T]; None where each row is used once, by the policy that drew.
+        updates: updates made with them so far.
+    """
+
+    rollouts: Rollouts
+    advantages_N: Tensor
+    trained_N: Tensor
+    old_logprobs_NT: Tensor | None = None
+    updates: int = 0
+
+
+@dataclass
+class Rows:
+    """R rows of a batch, as groups of one.
+
+    Attributes:
+        rollouts: the completions.
+        mask_RT: bool [R, T], tokens that count in the loss.
+        advantages_R: float32 [R].
+        old_logprobs_RT: float32 [R, T]; None where the policy still is the one that drew them.
+    """
+
+    rollouts: Rollouts
+    mask_RT: Tensor
+    advantages_R: Tensor
+    old_logprobs_RT: Tensor | None
+
+    def sampler_policy(self, logprobs_RT: Tensor) -> Tensor:
+        """Return the trainer's log-probabilities, [R, T], under the weights that sampled."""
+        old_RT = self.old_logprobs_RT
+        return logprobs_RT.detach().cpu() if old_RT is None else old_RT
+
+    def choose(self, index: Tensor) -> Rows:
+        """Return some of the rows."""
+        rollouts = self.rollouts.rows(index)
+        T = rollouts.tokens_NT.shape[1]
+        old = None if self.old_logprobs_RT is None else self.old_logprobs_RT[index, :T]
+        return Rows(rollouts, self.mask_RT[index, :T], self.advantages_R[index], old)
+
+
+def needs_old_logprobs(config: ReasoningRLConfig) -> bool:
+    """Tell whether the policy changes between drawing a rollout and its last use."""
+    return config.minibatches * config.num_iterations > 1
+
+
+def old_logprobs(policy: Policy, batch: RolloutBatch, config: ReasoningRLConfig) -> Tensor:
+    """Return the log-probabilities [N, T] of the policy as it is now, before the first update.
+
+    Rows without a gradient, and those used in the first update only, keep the value 0.
+    """
+    old_NT = torch.zeros_like(batch.rollouts.logprobs_NT)
+    needed_N = gradient_rows(batch.trained_N, batch.advantages_N, config.loss_at(1))
+    if config.num_iterations == 1:
+        needed_N[minibatch_index(batch, config)] = False
+    for index_R in split_by_tokens(batch.rollouts, needed_N, config.tokens_per_micro_batch):
+        with torch.no_grad():
+            logprobs_RT, _ = policy.logprobs(batch.rollouts.rows(index_R))
+        old_NT[index_R, : logprobs_RT.shape[1]] = logprobs_RT.cpu()
+    return old_NT
+
+
+def minibatch_index(batch: RolloutBatch, config: ReasoningRLConfig) -> Tensor:
+    """Return the rows of the next update: a random share of those not used in this iteration.
+
+    The order depends on the seed, the batch's first question and the iteration alone.
+    """
+    N = len(batch.advantages_N)
+    iteration, part = divmod(batch.updates, config.minibatches)
+    if config.minibatches == 1:
+        return torch.arange(N)
+    # Of all that `random` offers, only random() is promised to stay the same between versions.
+    first = batch.rollouts.prompt_uids[0] if N else 0
+    generator = random.Random(f"minibatch/{config.sampling.seed}/{first}/{iteration}")
+    order = torch.tensor(sorted(range(N), key=lambda _: generator.random()))
+    return torch.tensor_split(order, config.minibatches)[part].sort().values
+
+
+def minibatch(batch: RolloutBatch, config: ReasoningRLConfig) -> Rows:
+    """Return the rows of the next update."""
+    on_policy = batch.updates == 0
+    whole = Rows(
+        batch.rollouts,
+        batch.rollouts.mask_NT & batch.trained_N[:, None],
+        batch.advantages_N,
+        None if on_policy else batch.old_logprobs_NT,
+    )
+    return whole.choose(minibatch_index(batch, config))
+
+
+def micro_batches(
+    rows: Rows, loss: LossConfig, tokens_per_micro_batch: int
+) -> Iterator[tuple[Rows, LossNormalizer]]:
+    """Split the rows that have a gradient, longest first, under the token budget.
+
+    Yields:
+        Rows, and the normalizer of the whole minibatch, so that the split does not change the loss.
+    """
+    normalizer = loss_normalizer(rows.mask_RT, loss)
+    chosen_R = gradient_rows(rows.mask_RT.any(-1), rows.advantages_R, loss)
+    for index in split_by_tokens(rows.rollouts, chosen_R, tokens_per_micro_batch):
+        yield rows.choose(index), normalizer
+
+
+def gradient_rows(trained_N: Tensor, advantages_N: Tensor, loss: LossConfig) -> Tensor:
+    """Return which rows have a gradient, bool [N]: without KL, those with an advantage."""
+    if loss.beta == 0 and loss.entropy_coef == 0:
+        return trained_N & (advantages_N != 0)
+    return trained_N.clone()
+
+
+def split_by_tokens(rollouts: Rollouts, chosen_N: Tensor, budget: int) -> Iterator[Tensor]:
+    """Yield row indices, longest first, so that rows times padded length stays within `budget`.
+
+    A row longer than the budget is a micro-batch of its own.
+    """
+    prompt_lengths = torch.tensor([len(tokens) for tokens in rollouts.prompt_tokens])
+    lengths_N = rollouts.lengths_N + prompt_lengths.repeat_interleave(rollouts.group_size)
+    index = chosen_N.nonzero().flatten()
+    index = index[lengths_N[index].argsort(descending=True, stable=True)]
+    while len(index):
+        rows = max(1, budget // int(lengths_N[index[0]]))
+        yield index[:rows]
+        index = index[rows:]
