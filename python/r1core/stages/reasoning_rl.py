@@ -63,7 +63,7 @@ def reasoning_rl(
             two updates, yield them one by one: what was taken and not used is in no state.
         rewards: reward functions and weights; TRL's functions work unchanged.
         config: the settings.
-        state: where to go on from; up to date whenever a step has been yielded. None begins.
+        state: where to go on from, None to begin; holds the last update that was finished.
 
     Raises:
         ValueError: a reward broke its contract, or a prompt leaves no room for a completion.
@@ -73,17 +73,19 @@ def reasoning_rl(
     questions = QuestionQueue(batches)
     while state.step < config.steps:
         clock, stats = Clock(), StepStats(state.step + 1, {})
-        if state.batch is None:
+        batch, drawn_tokens = state.batch, 0.0
+        if batch is None:
             sampling = config.sampling_at(stats.step)
             drawn = draw_rollouts(policy, questions, rewards, config, sampling, clock)
             if drawn is None:
                 return
             graded, stats.metrics = drawn
-            state.num_tokens += stats.metrics["num_tokens"]
-            state.batch = compare(policy, graded, config, state, clock, stats)
-        stats.metrics |= update(policy, state, config, clock)
-        if state.batch.updates == config.minibatches * config.num_iterations:
-            state.batch = None
+            drawn_tokens = stats.metrics["num_tokens"]
+            batch = compare(policy, graded, config, state, clock, stats)
+        stats.metrics |= update(policy, batch, config, state, clock)
+        used_up = batch.updates == config.minibatches * config.num_iterations
+        state.batch = None if used_up else batch
+        state.num_tokens += drawn_tokens
         stats.metrics |= {"num_tokens": state.num_tokens}  # since the stage began, as TRL counts
         stats.metrics |= clock.metrics(stats.rollouts)
         yield stats
@@ -119,13 +121,15 @@ def compare(
 
 
 def update(
-    policy: Policy, state: RLState, config: ReasoningRLConfig, clock: Clock
+    policy: Policy, batch: RolloutBatch, config: ReasoningRLConfig, state: RLState, clock: Clock
 ) -> dict[str, float]:
-    """Take one optimizer step on the next minibatch; return what the loss and the step measured."""
-    assert state.batch is not None
+    """Take one optimizer step on the next minibatch; return what the loss and the step measured.
+
+    Whatever fails before the optimizer's own step leaves the policy and the state as they were.
+    """
     losses, loss_config = LossTally(), config.loss_at(state.step + 1)
     for rows, normalizer in micro_batches(
-        minibatch(state.batch, config), loss_config, config.tokens_per_micro_batch
+        minibatch(batch, config), loss_config, config.tokens_per_micro_batch
     ):
         reference_RT = None
         if state.reference is not None and loss_config.beta > 0:
@@ -154,7 +158,7 @@ def update(
             state.optimizer, state.scheduler, config.optimizer.max_grad_norm, where
         )
     state.step += 1
-    state.batch.updates += 1
+    batch.updates += 1
     every = config.reference_every
     if state.reference is not None and every and state.step % every == 0:
         state.reference.load_from(policy)
