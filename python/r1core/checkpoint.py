@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 
 from r1core.policy import Policy
@@ -31,6 +32,20 @@ INFO_FILE, STATE_FILE = "checkpoint.json", "state.pt"
 
 class CheckpointError(OSError):
     """A checkpoint that cannot be written or read; the message says what is left to go on from."""
+
+
+class CheckpointConfig(BaseModel):
+    """When checkpoints are written and which are kept.
+
+    Attributes:
+        every: updates between checkpoints; the last update always has one. TRL's save_steps.
+        keep: how many of the latest are kept, besides the best. TRL's save_total_limit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: int = Field(50, ge=1)
+    keep: int = Field(2, ge=1)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value: zero.optimizer.lr=1e-5."),
 ]
-Overwrite = Annotated[bool, typer.Option(help="Replace the directory of an earlier run.")]
+Overwrite = Annotated[bool, typer.Option(help="Begin again in place of an earlier run.")]
 Debug = Annotated[bool, typer.Option(help="Show the full traceback of an error.")]
 
 
@@ -38,7 +38,7 @@ def run(
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run every stage of a recipe."""
+    """Run every stage of a recipe; a run that was stopped goes on where it was."""
     from r1core.recipe import load_recipe  # torch and transformers take seconds to import
 
     overrides = list(set_ or [])
@@ -52,11 +52,15 @@ def demo(
     output: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/quickstart"),
     set_: Set = None,
 ) -> None:
-    """Train the embedded model from a base that guesses into one that reasons, on the CPU."""
+    """Train the embedded model from a base that guesses into one that reasons, on the CPU.
+
+    A finished demo makes way for the new one; one that was stopped goes on.
+    """
+    from r1core.pipeline import is_unfinished
     from r1core.recipe import load_recipe
 
     loaded = load_recipe("quickstart", [f"seed={seed}", *(set_ or [])])
-    run_quietly(loaded, output, overwrite=True)
+    run_quietly(loaded, output, overwrite=not is_unfinished(loaded, output))
 
 
 def run_quietly(recipe: Recipe, directory: Path, *, overwrite: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping
@@ -52,25 +51,21 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def write_manifest(
-    directory: Path, *, seed: int, model: Mapping[str, Any], data: Mapping[str, str]
-) -> None:
-    """Write `manifest.json`.
+def describe_run(*, seed: int, model: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `manifest.json` holds.
 
     Args:
-        directory: the run directory.
         seed: the recipe's seed.
         model: the base, as `describe` puts it.
         data: stage name -> fingerprint of the prompts it trains on.
     """
-    manifest = {
+    return {
         "seed": seed,
         "model": dict(model),
         "versions": versions(),
         "hardware": hardware(),
         "data": dict(data),
     }
-    write_atomic(directory / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
 def write_atomic(path: Path, text: str) -> None:

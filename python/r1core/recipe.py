@@ -14,6 +14,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from r1core.checkpoint import CheckpointConfig
 from r1core.data import DataSpec
 from r1core.stages.evaluate import EvaluationConfig
 from r1core.stages.reasoning_rl import ReasoningRLConfig
@@ -28,6 +29,8 @@ TRL_NAMES = {
     "ref_model_sync_steps": "reference_every",
     "lr_scheduler_type": "schedule",
     "model_name_or_path": "path",
+    "save_steps": "every",
+    "save_total_limit": "keep",
 }
 """TRL's name -> ours, for every table of a recipe."""
 
@@ -84,6 +87,7 @@ class ReasoningRLStage(ReasoningRLConfig):
         rewards: the functions whose weighted sum is the reward.
         evaluation: when and how to evaluate.
         evaluation_data: prompts of the evaluation; None takes a world's own evaluation split.
+        checkpoint: how often the stage's state is saved, and how much of it is kept.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
@@ -93,6 +97,7 @@ class ReasoningRLStage(ReasoningRLConfig):
     rewards: list[RewardSection] = Field(min_length=1)
     evaluation: EvaluationConfig = EvaluationConfig()
     evaluation_data: DataSpec | None = None
+    checkpoint: CheckpointConfig = CheckpointConfig()
 
     @model_validator(mode="after")
     def _one_seed(self) -> ReasoningRLStage:

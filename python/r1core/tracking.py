@@ -45,13 +45,17 @@ class RunWriter:
     Args:
         directory: the run directory; made if missing.
         trackers: told every metrics line too. Opening and closing them is the caller's business.
+
+    Attributes:
+        directory: the run directory.
     """
 
     def __init__(self, directory: Path, trackers: Sequence[Tracker] = ()) -> None:
-        self._completions = Path(directory) / COMPLETIONS_FOLDER
+        self.directory = Path(directory)
+        self._completions = self.directory / COMPLETIONS_FOLDER
         self._completions.mkdir(parents=True, exist_ok=True)
         self._trackers = trackers
-        metrics = Path(directory) / METRICS_FILE
+        metrics = self.directory / METRICS_FILE
         cut_torn_line(metrics)
         self._file = open(metrics, "ab", buffering=0)  # one write per line, nothing held back
 
@@ -208,6 +212,29 @@ def cut_torn_line(path: Path) -> None:
         return
     with open(path, "rb+") as file:
         file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def rewind_metrics(directory: Path, finished: Sequence[str], under_way: Mapping[str, int]) -> None:
+    """Drop what a run wrote after the checkpoint that it goes on from; it will be written again.
+
+    Args:
+        directory: the run directory.
+        finished: stages whose lines stay.
+        under_way: stage -> its last step whose lines stay.
+    """
+    path = directory / METRICS_FILE
+    if not path.exists():
+        return
+    cut_torn_line(path)
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        record = json.loads(line)
+        stage = record["stage"]
+        if stage in finished or record["step"] <= under_way.get(stage, -1):
+            kept.append(line)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(b"".join(kept))
+    os.replace(temporary, path)
 
 
 def read_metrics(directory: Path | str) -> list[dict[str, Any]]:

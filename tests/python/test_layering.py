@@ -27,7 +27,8 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "panels",
         "plots",
     },
-    {"report", "manifest", "recipe"},
+    {"report", "manifest", "recipe", "interrupt"},
+    {"run_directory", "stage_setup", "stage_run"},
     {"pipeline", "doctor"},
     {"cli", "__main__", "__init__"},
 ]

@@ -101,6 +101,17 @@ def load_batch(state: Mapping[str, Any]) -> RolloutBatch:
     )
 
 
+def seed_generators(seed: int) -> None:
+    """Seed the global random generators, which user rewards and dropout draw from."""
+    import random
+
+    import numpy
+
+    torch.manual_seed(seed)
+    numpy.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
 def random_state() -> dict[str, Any]:
     """Return the states of the global random generators, which user rewards may draw from."""
     import random
