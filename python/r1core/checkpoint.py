@@ -64,7 +64,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one stage: `<directory>/<stage>-step-<step>`.
+    """The checkpoints of one stage: `<directory>/<stage>-step-<step>`, and the link `<stage>-best`.
 
     Args:
         directory: the run's folder of checkpoints; made if missing.
@@ -76,7 +76,7 @@ class Checkpoints:
         self.directory, self.stage, self.keep = directory, stage, keep
         directory.mkdir(parents=True, exist_ok=True)
         for torn in directory.glob(f".{stage}-*"):  # of a process that was killed while writing
-            shutil.rmtree(torn)
+            torn.unlink() if torn.is_symlink() else shutil.rmtree(torn)
 
     def save(
         self, step: int, policy: Policy, state: dict[str, Any], score: float | None = None
@@ -140,6 +140,11 @@ class Checkpoints:
 
     def _prune(self) -> None:
         found, best = self.found(), self.best()
+        if best is not None:
+            link = self.directory / f"{self.stage}-best"
+            temporary = link.with_name(f".{link.name}")
+            temporary.symlink_to(best.path.name)
+            os.replace(temporary, link)
         for checkpoint in found[: -self.keep]:
             if checkpoint != best:
                 doomed = checkpoint.path.with_name(f".{checkpoint.path.name}.old")

@@ -118,9 +118,11 @@ def test_an_earlier_run_is_kept_unless_told(tmp_path, questions):
     qwen2_policy(max_position_embeddings=2048).save_pretrained(tmp_path / "model")
     small = recipe(tmp_path / "model", questions, "zero.steps=1")
     run_recipe(small, tmp_path / "run")
-    with pytest.raises(RecipeError, match="not empty; pass --overwrite"):
-        run_recipe(small, tmp_path / "run")
-    run_recipe(small, tmp_path / "run", overwrite=True)
+    other = recipe(tmp_path / "model", questions, "zero.steps=2")
+    with pytest.raises(RecipeError, match="steps is 1 there and 2 here.; pass --overwrite"):
+        run_recipe(other, tmp_path / "run")
+    run_recipe(other, tmp_path / "run", overwrite=True)
+    assert read_metrics(tmp_path / "run")[-1]["step"] == 2
     with pytest.raises(RecipeError, match="it holds no run"):
         run_recipe(small, tmp_path / "model", overwrite=True)
     assert (tmp_path / "model" / "config.json").is_file()

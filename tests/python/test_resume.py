@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from models import qwen2_policy
 
-from r1core.checkpoint import CheckpointError, Checkpoints
+from r1core.checkpoint import CheckpointError, Checkpoints, load_state
 from r1core.pipeline import run_recipe
 from r1core.policy import Policy
 from r1core.recipe import RecipeError, load_recipe
@@ -24,8 +24,8 @@ from r1core.tracking import list_tables, read_metrics, read_table
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
 
-# Everything that a checkpoint must hold: batches of four updates, a reference that is refreshed in
-# the middle of one, dynamic sampling, a limit that rises, rewards that draw random numbers.
+# Everything that a checkpoint must hold: batches of four updates, a reference that is refreshed
+# between checkpoints, dynamic sampling, a limit that rises, rewards that draw random numbers.
 RECIPE = """
 name = "resumed"
 seed = 3
@@ -43,7 +43,7 @@ minibatches = 2
 num_iterations = 2
 dynamic_sampling_rounds = 2
 length_schedule = [{{ step = 6, max_new_tokens = 10 }}]
-reference_every = 3
+reference_every = 4
 sampling = {{ n = 4, max_new_tokens = 6 }}
 loss = {{ beta = 0.02, epsilon = 0.2 }}
 optimizer = {{ lr = 3e-3, schedule = "cosine", warmup_steps = 2 }}
@@ -162,3 +162,181 @@ def test_a_killed_run_goes_on_bit_for_bit(home, whole, tmp_path, point):
     kill_run(home, tmp_path / "run", *KILL_POINTS[point])
     go_on(home, tmp_path / "run")
     assert_same_run(tmp_path / "run", whole)
+
+
+def start(home, directory, *arguments):
+    command = [sys.executable, "-m", "r1core", "run", str(home / "recipe.toml")]
+    return subprocess.Popen(
+        [*command, "--output", str(directory), *arguments],
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a background
+    )
+
+
+def wait_for_lines(process, directory, count):
+    deadline = time.monotonic() + 120
+    metrics = directory / "metrics.jsonl"
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.is_file() and metrics.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.005)
+    pytest.fail(process.communicate()[0])
+
+
+def test_the_same_command_survives_several_kills(home, whole, tmp_path):
+    for lines in (3, 6, 9):
+        process = start(home, tmp_path / "run")
+        wait_for_lines(process, tmp_path / "run", lines)
+        process.kill()
+        process.communicate()
+    process = start(home, tmp_path / "run")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert_same_run(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("number,status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_polite_signal_stops_after_the_step_with_a_checkpoint(
+    home, whole, tmp_path, number, status
+):
+    process = start(home, tmp_path / "run")
+    wait_for_lines(process, tmp_path / "run", 3)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == status, output
+    assert "Stopping after this step" in output and "the same command goes on" in output
+    steps = [line["step"] for line in read_metrics(tmp_path / "run")]
+    saved = Checkpoints(tmp_path / "run" / "checkpoints", "zero").latest()
+    assert saved.step == steps[-1]  # nothing that was done is done again
+    Policy.from_pretrained(saved.path)
+    assert (tmp_path / "run" / "report.md").is_file()
+    go_on(home, tmp_path / "run")
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_a_failing_reward_loses_no_step(home, whole, tmp_path, monkeypatch):
+    import noisy_rewards
+
+    true_reward, calls = noisy_rewards.noisy, iter(range(1000))
+
+    def failing(completions, **columns):
+        scores = true_reward(completions, **columns)
+        if next(calls) == 7:
+            raise OSError("the judge's server is down")
+        return scores
+
+    monkeypatch.setattr(noisy_rewards, "noisy", failing)
+    with pytest.raises(Exception, match="judge's server is down"):
+        go_on(home, tmp_path / "run")
+    last = read_metrics(tmp_path / "run")[-1]["step"]
+    saved = Checkpoints(tmp_path / "run" / "checkpoints", "zero").latest()
+    assert last > 0 and saved.step == last
+    monkeypatch.undo()
+    go_on(home, tmp_path / "run")
+    assert_same_run(tmp_path / "run", whole)
+
+
+@pytest.fixture(scope="module")
+def stopped_once(home):
+    kill_run(home, home / "stopped", "r1core.stages.reasoning_rl:optimizer_step", 9)
+    return home / "stopped"
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A run killed after its second checkpoint."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
+
+
+def checkpoint_paths(directory):
+    return [c.path for c in Checkpoints(directory / "checkpoints", "zero").found()]
+
+
+@pytest.mark.parametrize("name", ["state.pt", "model.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "removed"])
+def test_a_damaged_checkpoint_is_said_and_passed_over(home, whole, stopped, caplog, name, damage):
+    file = checkpoint_paths(stopped)[-1] / name
+    content = file.read_bytes()
+    if damage == "removed":
+        file.unlink()
+    elif damage == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    with caplog.at_level(logging.WARNING):
+        go_on(home, stopped)
+    assert re.search(rf"zero-step-00006 is damaged: {name}.*going on from.*00003", caplog.text)
+    assert_same_run(stopped, whole)
+
+
+def test_damaged_checkpoints_alone_stop_the_run(home, stopped):
+    for path in checkpoint_paths(stopped):
+        (path / "state.pt").write_bytes(b"")
+    before = sorted(stopped.rglob("*"))
+    with pytest.raises(CheckpointError, match=r"state.pt is not as it was written \(0 bytes\)"):
+        go_on(home, stopped)
+    assert sorted(stopped.rglob("*")) == before
+
+
+def test_a_full_disk_is_said_and_costs_no_checkpoint(home, whole, stopped):
+    """A limit on the size of files stands for a full disk: the same failure of write()."""
+    weights = (checkpoint_paths(stopped)[-1] / "model.safetensors").stat().st_size
+    command = [sys.executable, "-m", "r1core", "run", str(home / "recipe.toml")]
+    full = subprocess.run(
+        [*command, "--output", str(stopped)],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+            resource.setrlimit(resource.RLIMIT_FSIZE, (weights + 4096, weights + 4096)),
+        ),
+    )
+    assert full.returncode == 2, full.stdout + full.stderr
+    message = " ".join(full.stderr.split())
+    assert "cannot write checkpoint" in message and "zero-step-00009" in message
+    assert "goes on from" in message and "zero-step-00006" in message, message
+    assert [path.name[-1] for path in checkpoint_paths(stopped)] == ["3", "6"]
+    go_on(home, stopped)
+    assert_same_run(stopped, whole)
+
+
+def test_two_processes_never_share_a_run(home, tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(RecipeError, match="in use by another process"):
+        go_on(home, tmp_path / "run")
+
+
+def test_another_recipe_or_other_data_is_refused(home, stopped, whole):
+    other = load_recipe(home / "recipe.toml", ["zero.optimizer.lr=1e-5"])
+    with pytest.raises(RecipeError, match=r"stage.zero.optimizer.lr is 0.003 there and 1e-05 here"):
+        run_recipe(other, stopped)
+    train = home / "questions" / "train.jsonl"
+    text = train.read_text()
+    try:
+        train.write_text(text + '{"question": "one more", "answer": "1"}\n')
+        with pytest.raises(RecipeError, match="stage 'zero': its data is not what the run"):
+            go_on(home, stopped)
+    finally:
+        train.write_text(text)
+    saved_oftener = load_recipe(home / "recipe.toml", ["zero.checkpoint.every=2"])
+    run_recipe(saved_oftener, stopped)
+    assert_same_run(stopped, whole)
+
+
+def test_a_finished_run_is_left_as_it_is(home, whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "run")
+    go_on(home, tmp_path / "run")
+    assert "is finished" in " ".join(capsys.readouterr().out.split())
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_the_latest_and_the_best_checkpoints_are_kept(tmp_path):
+    checkpoints, policy = Checkpoints(tmp_path, "zero", keep=1), qwen2_policy()
+    for step, score in enumerate([0.1, 0.9, None, 0.9, 0.3], start=1):
+        checkpoints.save(step, policy, {"step": step}, score)
+    assert [checkpoint.step for checkpoint in checkpoints.found()] == [2, 5]
+    assert (tmp_path / "zero-best").resolve().name == "zero-step-00002"
+    assert load_state(checkpoints.latest().path) == {"step": 5}
