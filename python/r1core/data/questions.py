@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from r1core.data.sources import Row, read_rows
+from r1core.data.columns import arrange_columns
+from r1core.data.sources import Row, Table, read_rows
 from r1core.data.spec import DataSpec
-from r1core.data.templates import prompt_length, template_function
+from r1core.data.templates import prompt_lengths, template_function
 from r1core.types import Prompt
 from r1core.worlds import World, load_world
 
@@ -73,15 +74,13 @@ def load_questions(
     Raises:
         ValueError: no such file, split or column, no rows, or a template that does not fit.
     """
-    rows = read_world(spec, world) if spec.path is None else read_rows(spec)
-    if not rows:
+    table = read_world(spec, world) if spec.path is None else read_rows(spec)
+    if not table.rows:
         raise ValueError(f"load_questions: data must have rows; {spec.source} has none")
-    rows = [rename_columns(row, index, spec) for index, row in enumerate(rows)]
+    rows = arrange_columns(table, spec)
     apply = template_function(spec, tokenizer)
     prompts = [apply(row["prompt"], index) for index, row in enumerate(rows)]
-    kept = list(range(len(rows)))
-    if tokenizer is not None and max_prompt_tokens is not None:
-        kept = [i for i in kept if prompt_length(prompts[i], tokenizer) <= max_prompt_tokens]
+    kept = short_prompts(prompts, spec, tokenizer, max_prompt_tokens)
     kept_rows, kept_prompts = [rows[i] for i in kept], [prompts[i] for i in kept]
     return Questions(
         rows=kept_rows,
@@ -91,31 +90,29 @@ def load_questions(
     )
 
 
-def read_world(spec: DataSpec, world: World | None) -> list[Row]:
+def read_world(spec: DataSpec, world: World | None) -> Table:
     """Return the first `limit` problems of a world's split."""
     assert spec.world is not None
     if world is None or world.name != spec.world:
         world = load_world(spec.world)
-    return world.problems(spec.split, 0, spec.limit or WORLD_QUESTIONS)
+    rows = world.problems(spec.split, 0, spec.limit or WORLD_QUESTIONS)
+    return Table(rows, [(spec.source, len(rows))])
 
 
-def rename_columns(row: Row, index: int, spec: DataSpec) -> Row:
-    """Return a row whose question is "prompt" and whose gold is "answer"; the rest is kept."""
-    wanted = {"prompt": spec.prompt} | ({"answer": spec.answer} if spec.answer else {})
-    for setting, column in wanted.items():
-        if row.get(column) is None:
-            raise ValueError(
-                f"load_questions: {setting} must name a column of {spec.source}; got {column!r}, "
-                f"row {index} has {', '.join(row)}"
-            )
-    prompt = row[spec.prompt]
-    if not isinstance(prompt, (str, list)) or not prompt:
+def short_prompts(
+    prompts: Sequence[Prompt], spec: DataSpec, tokenizer: Any, max_prompt_tokens: int | None
+) -> list[int]:
+    """Return the indices of the prompts that keep the recipe's limit and the context's."""
+    limits = [limit for limit in (spec.max_prompt_length, max_prompt_tokens) if limit is not None]
+    if tokenizer is None and spec.max_prompt_length is not None:
         raise ValueError(
-            f"load_questions: prompts must be text or messages; row {index} of {spec.source} has "
-            f"{prompt!r}"
+            f"load_questions: max_prompt_length needs a tokenizer to measure prompts; got "
+            f"{spec.max_prompt_length} and none"
         )
-    rest = {name: value for name, value in row.items() if name not in wanted.values()}
-    return rest | {name: row[column] for name, column in wanted.items()}
+    if tokenizer is None or not limits:
+        return list(range(len(prompts)))
+    lengths = prompt_lengths(prompts, tokenizer)
+    return [index for index, length in enumerate(lengths) if length <= min(limits)]
 
 
 def fingerprint(rows: Sequence[Row], prompts: Sequence[Prompt]) -> str:

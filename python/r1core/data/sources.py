@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +23,33 @@ class Source(Protocol):
     limit: int | None
 
 
-def read_rows(spec: Source) -> list[Row]:
-    """Return the rows of a file, of a directory's split, or of a hub data set's split.
+@dataclass(frozen=True)
+class Table:
+    """Rows, and which file each came from.
+
+    Attributes:
+        rows: all rows, file after file.
+        parts: (what messages call the file, its number of rows), in order.
+    """
+
+    rows: Sequence[Row]
+    parts: Sequence[tuple[str, int]]
+
+    def where(self, index: int) -> str:
+        """Say where a row stands: `row 3 of train.jsonl`; rows of a file count from 0."""
+        for name, count in self.parts:
+            if index < count:
+                return f"row {index} of {name}"
+            index -= count
+        raise IndexError(index)
+
+    def first(self, limit: int | None) -> Table:
+        """Return the first so many rows."""
+        return Table(self.rows[:limit], self.parts)
+
+
+def read_rows(spec: Source) -> Table:
+    """Return the rows of a file, of files by a pattern, of a directory's or a hub data set's split.
 
     Raises:
         ValueError: there is no such thing, or it cannot be read; one line that says what there is.
@@ -30,14 +57,54 @@ def read_rows(spec: Source) -> list[Row]:
     assert spec.path is not None
     path = Path(spec.path).expanduser()
     if path.is_dir():
-        return read_file(split_file(path, spec.split))[: spec.limit]
+        return read_folder(path, spec).first(spec.limit)
     if path.is_file():
-        return read_file(path)[: spec.limit]
+        return read_files([path]).first(spec.limit)
+    if glob.has_magic(spec.path):
+        return read_files(matching_files(path)).first(spec.limit)
     if looks_local(spec.path):
         raise ValueError(
             f"load_questions: path must exist; got {spec.path}, {describe_folder(path.parent)}"
         )
-    return read_hub(spec)
+    return read_dataset(spec.path, spec)
+
+
+def read_files(paths: Sequence[Path]) -> Table:
+    """Return the rows of files, one after the other."""
+    tables = [read_file(path) for path in paths]
+    parts = [(str(path), len(rows)) for path, rows in zip(paths, tables, strict=True)]
+    return Table([row for rows in tables for row in rows], parts)
+
+
+def matching_files(pattern: Path) -> list[Path]:
+    """Return the files that a pattern such as `data/part-*.jsonl` matches, by name."""
+    paths = [Path(name) for name in sorted(glob.glob(str(pattern), recursive=True))]
+    paths = [path for path in paths if path.is_file()]
+    if not paths:
+        folder = next(up for up in pattern.parents if not glob.has_magic(str(up)))
+        raise ValueError(
+            f"load_questions: path must match a file; got {pattern}, {describe_folder(folder)}"
+        )
+    return paths
+
+
+def read_folder(folder: Path, spec: Source) -> Table:
+    """Return a directory's split: the file of that name, or what `datasets` makes of the folder.
+
+    That is `train-00000-of-00002.parquet`, `data/train/*.jsonl`, the configurations of a README, or
+    a data set written by `save_to_disk`.
+    """
+    for suffix in READERS:
+        if (folder / f"{spec.split}{suffix}").is_file():
+            return read_files([folder / f"{spec.split}{suffix}"])
+    try:
+        return read_dataset(str(folder), spec)
+    except ValueError as error:
+        raise ValueError(
+            f"load_questions: split must name a file {spec.split}.jsonl or .parquet in {folder}, "
+            f"or one that datasets finds there ({error_line(error.__cause__ or error)}); got "
+            f"{spec.split!r}, {describe_folder(folder)}"
+        ) from error
 
 
 def read_file(path: Path) -> list[Row]:
@@ -48,8 +115,7 @@ def read_file(path: Path) -> list[Row]:
     try:
         return reader(path)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"load_questions: cannot read {path}: {reason}") from error
+        raise ValueError(f"load_questions: cannot read {path}: {error_line(error)}") from error
 
 
 def read_jsonl(path: Path) -> list[Row]:
@@ -108,17 +174,6 @@ READERS: dict[str, Callable[[Path], list[Row]]] = {
 }
 
 
-def split_file(folder: Path, split: str) -> Path:
-    """Return a directory's file of that split."""
-    for suffix in READERS:
-        if (folder / f"{split}{suffix}").is_file():
-            return folder / f"{split}{suffix}"
-    raise ValueError(
-        f"load_questions: split must name a file {split}.jsonl or .parquet in {folder}; "
-        f"got {split!r}, {describe_folder(folder)}"
-    )
-
-
 def looks_local(path: str) -> bool:
     """Tell a path from a hub name, which is `name` or `owner/name`."""
     return path.startswith(("/", ".", "~")) or path.count("/") > 1 or Path(path).suffix in READERS
@@ -132,18 +187,28 @@ def describe_folder(folder: Path) -> str:
     return f"the directory has {', '.join(names[:8]) or 'no data files'}"
 
 
-def read_hub(spec: Source) -> list[Row]:
-    """Return the rows of a hub data set's split, downloaded or from the cache."""
+def read_dataset(path: str, spec: Source) -> Table:
+    """Return the rows of a split that `datasets` reads: a hub name, or a directory."""
     import datasets  # takes a second to import
 
+    saved = any((Path(path) / name).is_file() for name in ("state.json", "dataset_dict.json"))
     try:
-        rows = datasets.load_dataset(spec.path, spec.name, split=spec.split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if saved:  # by save_to_disk
+            found = datasets.load_from_disk(path)
+            rows = found[spec.split] if isinstance(found, datasets.DatasetDict) else found
+        else:
+            rows = datasets.load_dataset(path, spec.name, split=spec.split)
+    except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(
             f"load_questions: path must be a file, a directory or a data set on the hub; got "
-            f"{spec.path!r}: {reason}"
+            f"{path!r}: {error_line(error)}"
         ) from error
     if spec.limit is not None:
         rows = rows.select(range(min(spec.limit, len(rows))))
-    return list(rows)
+    return Table(list(rows), [(path, len(rows))])
+
+
+def error_line(error: BaseException) -> str:
+    """Return an error in one line; the choice that `datasets` offers on a second one belongs."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[1:] and lines[1].startswith("Please pick") else 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from r1core.data.spec import DataSpec
@@ -42,10 +42,18 @@ def template_function(spec: DataSpec, tokenizer: Any) -> Callable[[Any, int], Pr
     return apply
 
 
-def prompt_length(prompt: Prompt, tokenizer: Any) -> int:
-    """Return the length in tokens of a templated prompt."""
-    if isinstance(prompt, str):
-        return len(tokenizer(prompt)["input_ids"])
+def prompt_lengths(prompts: Sequence[Prompt], tokenizer: Any) -> list[int]:
+    """Return the lengths in tokens of templated prompts."""
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    encoded = iter(tokenizer(texts)["input_ids"] if texts else ())  # together: on all cores
+    return [
+        len(next(encoded)) if isinstance(prompt, str) else list_length(prompt, tokenizer)
+        for prompt in prompts
+    ]
+
+
+def list_length(prompt: Sequence[Any], tokenizer: Any) -> int:
+    """Return the length in tokens of a prompt of messages or of token ids."""
     if prompt and isinstance(prompt[0], Mapping):
         if tokenizer.chat_template is None:
             raise ValueError(
