@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1core.data.columns import arrange_columns
+from r1core.data.sampler import difficulties
 from r1core.data.sources import Row, Table, read_rows
 from r1core.data.spec import DataSpec
+from r1core.data.split import rows_of_part
 from r1core.data.templates import prompt_lengths, template_function
 from r1core.types import Prompt
 from r1core.worlds import World, load_world
@@ -78,6 +80,9 @@ def load_questions(
     if not table.rows:
         raise ValueError(f"load_questions: data must have rows; {spec.source} has none")
     rows = arrange_columns(table, spec)
+    rows = [rows[index] for index in rows_of_part(rows, spec)]
+    if spec.order_by is not None and spec.pass_rate is None:
+        difficulties(rows, spec.order_by)  # fails now rather than when training begins
     apply = template_function(spec, tokenizer)
     prompts = [apply(row["prompt"], index) for index, row in enumerate(rows)]
     kept = short_prompts(prompts, spec, tokenizer, max_prompt_tokens)
