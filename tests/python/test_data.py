@@ -126,6 +126,18 @@ def test_long_prompts_are_dropped_and_counted(tmp_path):
         load_questions(spec)
 
 
+def test_prompts_of_messages_are_measured_in_their_template(tmp_path):
+    tokenizer = qwen_tokenizer()
+    chats = [[{"role": "user", "content": "7" * n}] for n in (1, 40)]
+    rows = [{"prompt": prompt, "answer": "1"} for prompt in (chats[0], "7" * 40, chats[1], "7")]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    templated = tokenizer.apply_chat_template(chats[0], add_generation_prompt=True, tokenize=False)
+    length = len(tokenizer(templated)["input_ids"])
+    for limit, kept in ((length, [chats[0], "7"]), (length - 1, ["7"])):
+        spec = DataSpec(path=str(tmp_path), max_prompt_length=limit)
+        assert load_questions(spec, tokenizer=tokenizer).prompts == kept
+
+
 def test_the_fingerprint_is_that_of_the_questions(tmp_path):
     path = str(write(tmp_path, ".jsonl"))
     spec = DataSpec(path=path, **COLUMNS)

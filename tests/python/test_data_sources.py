@@ -1,5 +1,6 @@
 """Patterns of files, and what `datasets` reads: folders of shards, configurations, saved sets."""
 
+import glob
 import json
 
 import datasets
@@ -47,7 +48,11 @@ def answers(**settings):
     return [row["answer"] for row in load_questions(DataSpec(**settings)).rows]
 
 
-def test_a_pattern_reads_every_file_it_matches_by_name(tmp_path):
+def test_a_pattern_reads_every_file_it_matches_by_name(tmp_path, monkeypatch):
+    list_files = glob.glob
+    monkeypatch.setattr(  # a file system may list them in any order
+        glob, "glob", lambda *args, **options: sorted(list_files(*args, **options))[::-1]
+    )
     write_jsonl(tmp_path / "part-b.jsonl", ROWS[2:4])
     write_jsonl(tmp_path / "part-a.jsonl", ROWS[:2])
     write_parquet(tmp_path / "more" / "part-c.parquet", ROWS[4:])
@@ -117,6 +122,14 @@ def test_a_folder_without_data_says_so(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"got 'train', the directory has no data files$"):
         load_questions(DataSpec(path=str(tmp_path / "empty")))
+
+
+def test_a_broken_shard_is_one_line_with_its_reason(tmp_path):
+    (tmp_path / "set/data").mkdir(parents=True)
+    (tmp_path / "set/data/train-00000.parquet").write_text("no")
+    with pytest.raises(ValueError, match=r"split must name .*Parquet.*got 'train'") as caught:
+        load_questions(DataSpec(path=str(tmp_path / "set")))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_path_from_home(tmp_path, monkeypatch):

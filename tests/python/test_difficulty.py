@@ -203,11 +203,13 @@ def test_what_is_in_the_file_is_not_sampled_again(policy, tmp_path):
 
 def test_other_settings_or_columns_are_sampled_anew(policy, tmp_path):
     path = tmp_path / "zero.jsonl"
-    filtered(policy, path)
-    for settings in ({"k": 5}, {"temperature": 0.7}, {"pass_score": 0.5}):
+    found = filtered(policy, path).pass_rates
+    for settings in ({"k": 5}, {"temperature": 0.01}, {"pass_score": 0.5}):
+        filtered(policy, path)
         counting = Counting(policy)
-        filtered(counting, path, **settings)
+        rates = filtered(counting, path, **settings).pass_rates
         assert counting.asked == 7
+        assert (rates == found) == ("pass_score" in settings)  # 0.5 tells 0 from 1 as 1 does
     counting = Counting(policy)
     filtered(counting, path, ask(["always", *KINDS[1:]]), pass_score=0.5)
     assert counting.asked == 1

@@ -210,5 +210,7 @@ def read_dataset(path: str, spec: Source) -> Table:
 
 def error_line(error: BaseException) -> str:
     """Return an error in one line; the choice that `datasets` offers on a second one belongs."""
+    if error.__cause__ is not None and "generating the dataset" in str(error):
+        return error_line(error.__cause__)  # what datasets says of any file it cannot read
     lines = str(error).splitlines() or [type(error).__name__]
     return " ".join(lines[: 2 if lines[1:] and lines[1].startswith("Please pick") else 1])
