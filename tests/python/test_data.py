@@ -115,9 +115,27 @@ def test_long_prompts_are_dropped_and_counted(tmp_path):
     rows = [{"prompt": "7" * n, "answer": "1"} for n in (1, 500, 2)]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     spec = DataSpec(path=str(tmp_path))
-    questions = load_questions(spec, tokenizer=qwen_tokenizer(), max_prompt_tokens=20)
+    tokenizer = qwen_tokenizer()
+    questions = load_questions(spec, tokenizer=tokenizer, max_prompt_tokens=20)
     assert (len(questions), questions.dropped) == (2, 1)
     assert questions.prompts == ["7", "77"]
+    for limit, room, kept in ((1, 20, ["7"]), (20, 1, ["7"]), (2, None, ["7", "77"])):
+        spec = DataSpec(path=str(tmp_path), max_prompt_length=limit)
+        assert load_questions(spec, tokenizer=tokenizer, max_prompt_tokens=room).prompts == kept
+    with pytest.raises(ValueError, match="max_prompt_length needs a tokenizer .*got 2 and none"):
+        load_questions(spec)
+
+
+def test_prompts_of_messages_are_measured_in_their_template(tmp_path):
+    tokenizer = qwen_tokenizer()
+    chats = [[{"role": "user", "content": "7" * n}] for n in (1, 40)]
+    rows = [{"prompt": prompt, "answer": "1"} for prompt in (chats[0], "7" * 40, chats[1], "7")]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    templated = tokenizer.apply_chat_template(chats[0], add_generation_prompt=True, tokenize=False)
+    length = len(tokenizer(templated)["input_ids"])
+    for limit, kept in ((length, [chats[0], "7"]), (length - 1, ["7"])):
+        spec = DataSpec(path=str(tmp_path), max_prompt_length=limit)
+        assert load_questions(spec, tokenizer=tokenizer).prompts == kept
 
 
 def test_the_fingerprint_is_that_of_the_questions(tmp_path):
@@ -133,8 +151,14 @@ def test_the_fingerprint_is_that_of_the_questions(tmp_path):
     "settings, message",
     [
         ({"split": "dev"}, r"split must name a file dev.jsonl .*the directory has train.jsonl$"),
-        ({"prompt": "problem"}, r"got 'problem', row 0 has question, gold, level$"),
-        ({"prompt": "question"}, r"answer must name a column .*got 'answer', row 0 has question"),
+        (
+            {"prompt": "problem"},
+            r"got 'problem', row 0 of .*train.jsonl has question, gold, level$",
+        ),
+        (
+            {"prompt": "question"},
+            r"answer must name a column .*got 'answer', row 0 of .* has question",
+        ),
         ({"path": "./nowhere.jsonl"}, r"path must exist; got ./nowhere.jsonl, the directory has"),
         ({"path": "/no/folder/a.jsonl"}, r"and there is no directory /no/folder$"),
     ],
