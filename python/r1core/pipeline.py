@@ -89,6 +89,7 @@ def run_stages(recipe: Recipe, setups: list[StageSetup], base: Policy, directory
         try:
             for setup in left:
                 policy = start_policy(setup.stage, recipe, base, directory, checkpoint)
+                setup = setup.filtered(None if checkpoint else policy, directory, interrupt)
                 StageRun(setup, policy, writer, interrupt).run(checkpoint)
                 checkpoint = None
         except BaseException:

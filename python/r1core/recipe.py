@@ -105,6 +105,13 @@ class ReasoningRLStage(ReasoningRLConfig):
             raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
         return self
 
+    @model_validator(mode="after")
+    def _evaluation_as_it_is(self) -> ReasoningRLStage:
+        data = self.evaluation_data
+        if data is not None and (data.pass_rate is not None or data.order != "shuffled"):
+            raise ValueError("evaluation_data takes neither pass_rate nor order")
+        return self
+
 
 class Recipe(BaseModel):
     """A whole run."""

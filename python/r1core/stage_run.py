@@ -16,7 +16,7 @@ import rich
 
 from r1core.checkpoint import Checkpoint, CheckpointError, Checkpoints, load_state, whole_directory
 from r1core.console import print_completions, print_evaluation, print_summary
-from r1core.data import PromptSampler
+from r1core.data import prompt_sampler
 from r1core.interrupt import Interrupt
 from r1core.policy import Policy
 from r1core.progress import StageProgress, progress_callback
@@ -49,7 +49,7 @@ class StageRun:
         sampling = replace(self.stage.sampling, seed=setup.seed)
         self.config = self.stage.model_copy(update={"sampling": sampling})
         self.rl = RLState(policy, self.config)
-        self.sampler = PromptSampler(len(setup.questions), 1, setup.seed)
+        self.sampler = prompt_sampler(setup.questions.rows, self.stage.data, 1, setup.seed)
         self.checkpoints = stage_checkpoints(writer.directory, self.stage)
         self.note()
 

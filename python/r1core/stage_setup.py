@@ -5,14 +5,22 @@ So a wrong setting fails before anything is trained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import rich
+from rich.text import Text
+
 from r1core.data import DataSpec, Questions, load_questions
+from r1core.interrupt import Interrupt
 from r1core.policy import Policy
+from r1core.progress import progress_callback
 from r1core.recipe import ReasoningRLStage, Recipe, RecipeError
 from r1core.rewards import RewardSpec
+from r1core.stages.difficulty import filter_questions
 from r1core.worlds import World
+
+PASS_RATE_SEED = 2 << 32  # added to the recipe's seed: neither training nor evaluation uses these
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class StageSetup:
         limit = max(stage.length_limits())
         questions = load(stage.data, limit)
         held_out = load(evaluation_spec(stage), stage.evaluation.max_new_tokens or limit)
+        if questions.dropped:
+            dropped = f"{questions.dropped} of {questions.dropped + len(questions)} prompts dropped"
+            rich.print(Text(f"{stage.name}: {dropped}: too long"))
         if len(questions) < stage.questions_per_step:
             raise RecipeError(
                 f"stage {stage.name!r}: data must hold at least questions_per_step = "
@@ -66,15 +77,48 @@ class StageSetup:
             rewards=[RewardSpec.resolve(r.name, weight=r.weight) for r in stage.rewards],
         )
 
+    def filtered(self, policy: Policy | None, directory: Path, interrupt: Interrupt) -> StageSetup:
+        """Return the setup with the questions that the recipe's `data.pass_rate` keeps.
+
+        Args:
+            policy: what the stage starts from; None where it goes on from a checkpoint.
+            directory: of the run, which keeps the pass rates.
+            interrupt: asked after every batch.
+        """
+        stage, config = self.stage, self.stage.data.pass_rate
+        if config is None:
+            return self
+        sampling = replace(stage.sampling_at(1), seed=self.seed + PASS_RATE_SEED)
+        title = f"{stage.name}: rating prompts"
+        with progress_callback(title, len(self.questions)) as show:
+
+            def on_progress(done: int, total: int, kept: int) -> None:
+                show(done, total, kept=kept)
+                interrupt.check()
+
+            rated = filter_questions(
+                policy,
+                self.questions,
+                self.rewards,
+                sampling,
+                config,
+                path=directory / "pass_rates" / f"{stage.name}.jsonl",
+                on_progress=on_progress,
+            )
+        rich.print(Text(f"{stage.name}: {rated.summary()}"))
+        if len(rated.questions) < stage.questions_per_step:
+            raise RecipeError(
+                f"stage {stage.name!r}: data.pass_rate must leave at least questions_per_step = "
+                f"{stage.questions_per_step} prompts; {rated.summary()}"
+            )
+        return replace(self, questions=rated.questions)
+
 
 def evaluation_spec(stage: ReasoningRLStage) -> DataSpec:
     """Return where a stage's evaluation questions come from."""
     if stage.evaluation_data is not None:
         return stage.evaluation_data
-    if stage.data.path and Path(stage.data.path).is_file():
-        raise RecipeError(
-            f"stage {stage.name!r}: evaluation_data must be given where data is a single file, "
-            'which has no splits: evaluation_data = { path = "test.jsonl", ... }'
-        )
-    split = "eval" if stage.data.world else "test"
-    return stage.data.model_copy(update={"split": split, "limit": stage.evaluation.questions})
+    try:
+        return stage.data.held_out(stage.evaluation.questions)
+    except ValueError as error:
+        raise RecipeError(f"stage {stage.name!r}: {error}") from None

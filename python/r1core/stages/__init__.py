@@ -1,5 +1,6 @@
 """The boxes of the R1 figure: what trains is a generator of `StepStats`."""
 
+from r1core.stages.difficulty import RatedQuestions, filter_by_pass_rate
 from r1core.stages.evaluate import Evaluation, EvaluationConfig, evaluate
 from r1core.stages.optimizer import OptimizerConfig
 from r1core.stages.pretrain import PretrainConfig, pretrain
@@ -11,8 +12,10 @@ __all__ = [
     "EvaluationConfig",
     "OptimizerConfig",
     "PretrainConfig",
+    "RatedQuestions",
     "ReasoningRLConfig",
     "evaluate",
+    "filter_by_pass_rate",
     "pretrain",
     "reasoning_rl",
 ]
