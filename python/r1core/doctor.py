@@ -1,4 +1,4 @@
-"""`r1core doctor`: what is built, what it runs on, what would be missing; what is wrong with a run."""
+"""`r1core doctor`: what is built, what it runs on, what is missing; what is wrong with a run."""
 
 from __future__ import annotations
 

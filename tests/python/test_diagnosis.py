@@ -266,7 +266,7 @@ def test_diagnose_run_finds_loops_in_completions_and_shows_one(tmp_path):
     with RunWriter(tmp_path) as writer:
         for step in range(1, 7):
             columns = {"step": [step] * 2, "completion": ["and so on " * 30, "no wait " * 40]}
-            writer._write_table(f"zero_completions_{step:05d}.parquet", columns)
+            writer._write_table("zero", "completions", step, columns)
     ((_, finding),) = diagnose_run(tmp_path)
     assert finding.name == "looping" and "and so on" in finding.cause
 
