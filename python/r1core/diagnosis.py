@@ -1,8 +1,9 @@
 """Finds out what is wrong with a run, while it trains (`Watch`) or afterwards (`diagnose_run`).
 
+    watch = Watch()
     for stats in reasoning_rl(...):
-        for finding in watch.see(stats):
-            print(finding.cause, finding.cure)
+        stats.metrics |= measure(stats)
+        print_findings("zero", watch.see(stats))
 
 The rules are in `diagnosis_rules`, the thresholds with their reasons in `findings`.
 """
@@ -23,6 +24,8 @@ from r1core.tracking import list_tables, read_metrics, read_table
 from r1core.types import StepStats
 
 __all__ = ["Finding", "Severity", "Watch", "diagnose_run", "measure"]
+
+LOOPED = "completions/looped_ratio"
 
 TABLES_READ = 24
 """Completions files of a stage searched for loops, evenly spread: a run may have thousands."""
@@ -46,8 +49,10 @@ class Watch:
             self.see_record(record)
 
     def see(self, stats: StepStats) -> list[Finding]:
-        """Return what this step shows for the first time; `measure` is added to its metrics."""
-        return self.see_record({"step": stats.step} | measure(stats) | stats.metrics)
+        """Return what this step shows for the first time; it is measured if it was not."""
+        measured = LOOPED in stats.metrics
+        extra = {} if measured else measure(stats)
+        return self.see_record({"step": stats.step} | extra | stats.metrics)
 
     def see_record(self, record: Record) -> list[Finding]:
         """Return what a logged record shows for the first time; evaluations show nothing."""
@@ -81,7 +86,7 @@ def measure(stats: StepStats) -> dict[str, float]:
         return {}
     rows = zip(stats.rollouts.completion_ids(), stats.rollouts.finish_reasons, strict=True)
     bodies = [ids[:-1] if reason == "stop" else ids for ids, reason in rows]
-    metrics = {"completions/looped_ratio": looped_ratio(bodies)}
+    metrics = {LOOPED: looped_ratio(bodies)}
     for name, scores_N in stats.rewards.scores.items() if stats.rewards else ():
         if len(scores_N) and bool(scores_N.isnan().any()):
             metrics[f"rewards/{name}/abstained"] = float(scores_N.isnan().double().mean())
@@ -131,13 +136,13 @@ def with_loops(records: Iterable[Record], tables: Mapping[int, Path]) -> Iterabl
     steps = list(tables)
     chosen = set(steps[:: max(1, -(-len(steps) // TABLES_READ))]) | set(steps[-3:])
     for record in records:
-        known = "completions/looped_ratio" in record or is_evaluation(record)
+        known = LOOPED in record or is_evaluation(record)
         if known or record["step"] not in chosen:
             yield record
         else:
             rows = read_table(tables[record["step"]])
             texts = [words(str(row["completion"])) for row in rows]
-            yield {**record, "completions/looped_ratio": looped_ratio(texts)}
+            yield {**record, LOOPED: looped_ratio(texts)}
 
 
 def with_example(finding: Finding, tables: Mapping[int, Path]) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,11 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from r1core import _C
-from r1core.diagnosis import Finding, Severity, diagnose_run
+from r1core.console import print_findings
+from r1core.diagnosis import diagnose_run
 from r1core.manifest import hardware, versions
 from r1core.tracking import read_metrics
-
-STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def diagnose() -> list[tuple[str, str, bool]]:
@@ -61,26 +59,8 @@ def examine_run(directory: Path, console: Console) -> bool:
     stages = ", ".join(dict.fromkeys(str(record["stage"]) for record in records))
     console.print(Text(f"{directory}: {len(records)} lines of metrics, stages {stages}"))
     for stage, finding in findings:
-        print_finding(stage, finding, console)
+        print_findings(stage, [finding], console)
     troubles = [finding for _, finding in findings if finding.severity != "note"]
     if not troubles:
         console.print(Text("healthy: no trouble found", "green"))
     return not troubles
-
-
-def print_finding(stage: str, finding: Finding, console: Console) -> None:
-    """Print one finding: what and where, cause, cure."""
-    head = Text.assemble(
-        (f"{finding.severity:<8}", STYLES[finding.severity]),
-        (finding.name, "bold"),
-        f"  stage {stage}, step {finding.step}",
-    )
-    console.print(head)
-    console.print(Text.assemble(("  cause  ", "dim"), finding.cause), soft_wrap=True)
-    console.print(Text.assemble(("  cure   ", "dim"), finding.cure), soft_wrap=True)
-
-
-def print_findings(stage: str, findings: Sequence[Finding]) -> None:
-    """Print what a step in training showed; for the caller of `Watch.see`."""
-    for finding in findings:
-        print_finding(stage, finding, Console())
