@@ -5,7 +5,8 @@
         stats.metrics |= measure(stats)
         print_findings("zero", watch.see(stats))
 
-The rules are in `diagnosis_rules`, the thresholds with their reasons in `findings`.
+The rules are in `rules_policy` and `rules_rewards`, the thresholds with their reasons in
+`findings`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,51 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from r1core.diagnosis_rules import NOT_FINITE, RULES
 from r1core.findings import Finding, Record, Rule, Severity
 from r1core.loss_scale import loss_scale_finding
 from r1core.recipe import RecipeError, load_recipe
 from r1core.repetition import looped_ratio, words
+from r1core.rules_policy import (
+    NOT_FINITE,
+    clipped,
+    collapsed,
+    entropy_collapse,
+    looping,
+    not_finite,
+    sampler_apart,
+)
+from r1core.rules_rewards import (
+    abstaining,
+    dead_reward,
+    format_absent,
+    wasteful_draws,
+    zero_variance,
+)
 from r1core.tracking import list_tables, read_metrics, read_table
 from r1core.types import StepStats
 
 __all__ = ["Finding", "Severity", "Watch", "diagnose_run", "measure"]
+
+RULES: tuple[Rule, ...] = (
+    not_finite,
+    collapsed,
+    zero_variance,
+    format_absent,
+    clipped,
+    sampler_apart,
+    entropy_collapse,
+    looping,
+    dead_reward,
+    abstaining,
+    wasteful_draws,
+)
+
+EXPLAINS = {
+    "collapsed": ("zero_variance", "format_absent", "clipped", "looping", "entropy_collapse"),
+    "zero_variance/too_hard": ("dead_reward",),
+    "format_absent": ("dead_reward",),
+}
+"""Findings of which others are but a consequence: these are left out."""
 
 LOOPED = "completions/looped_ratio"
 
@@ -64,10 +101,17 @@ class Watch:
         return new
 
     def standing(self) -> list[Finding]:
-        """Return what the newest record shows, given before or not."""
+        """Return what the newest record shows, given before or not; causes, not consequences."""
         if not self._history:
             return []
-        return [finding for rule in self._rules for finding in rule(self._history)]
+        found = [finding for rule in self._rules for finding in rule(self._history)]
+        explained = tuple(
+            consequence
+            for cause, consequences in EXPLAINS.items()
+            if any(finding.name.startswith(cause) for finding in found)
+            for consequence in consequences
+        )
+        return [finding for finding in found if not finding.name.startswith(explained)]
 
 
 def is_evaluation(record: Record) -> bool:

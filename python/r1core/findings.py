@@ -2,7 +2,7 @@
 
 A rule takes the records of one stage so far, oldest first, and yields a finding where the newest
 ones show a trouble. A record is what a step logged: `step`, and TRL's metric names. Each threshold
-stands here with its reason; `diagnosis` decides when rules are asked.
+stands here with its reason; `rules_policy` and `rules_rewards` have the rules.
 """
 
 from __future__ import annotations
@@ -79,6 +79,13 @@ ENTROPY_LEAST_NATS = 0.01
 GAIN_IN_STDS = 1.0
 """Reward gained, in first standard deviations within a group, that excuses a lost entropy: whoever
 has learnt the task is sure of it. The quickstart gains 2 to 3."""
+
+REWARD_LEFT = 0.25
+"""Share of its best reward below which a policy is broken, not unlucky."""
+
+CHANCE_IN_STDS = 0.5
+"""A fall of the mean reward by less than this, in standard deviations within a group, may be
+chance: the mean over 4 groups of 16 alone has an error of an eighth."""
 
 MOST_LOOPED = 0.2
 """Share of completions ending in a loop; a sound policy has under 0.01, a lost one goes to 1."""

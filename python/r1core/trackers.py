@@ -202,7 +202,7 @@ class WandB(Tracker):
             config=dict(config),
             allow_val_change=True,  # a resumed run may have more steps
             reinit="create_new",  # beside a run of the caller's own
-            settings=wandb.Settings(console="off"),  # progress bars are no log
+            settings=wandb_settings(wandb.Settings(console="off")),  # progress bars are no log
         )
         self._run.define_metric("global_step")
         self._run.define_metric("*", step_metric="global_step")
@@ -225,6 +225,18 @@ class WandB(Tracker):
 
 
 BUILT_IN: dict[str, Factory] = {"tensorboard": TensorBoard, "wandb": WandB}
+
+
+def wandb_settings(settings: Any) -> Any:
+    """Have the file of an offline run written each second: a kill loses what is not in it.
+
+    W&B's default is 15 seconds, its setting for it experimental, so older versions stay as they
+    are.
+    """
+    name = "x_transaction_log_flush_interval"
+    if hasattr(settings, name):
+        setattr(settings, name, 1.0)
+    return settings
 
 
 def wandb_id(directory: Path) -> str:

@@ -60,6 +60,13 @@ TROUBLES = {
     "zero_variance/too_hard": HARD,
     "zero_variance/too_easy": EASY | {"frac_reward_zero_std": 0.95},
     "format_absent/format": {"rewards__format__mean": 0.0, "rewards__format__std": 0.0},
+    "collapsed": {
+        "reward": lambda step: 0.8 if step < 9 else 0.01,
+        "reward_std": 0.4,
+        "rewards__accuracy__mean": lambda step: 0.4 if step < 9 else 0.0,
+        "rewards__format__mean": lambda step: 0.4 if step < 9 else 0.0,
+        "frac_reward_zero_std": lambda step: 0.1 if step < 9 else 1.0,
+    },
     "clipped": {"completions__clipped_ratio": 0.8},
     "sampler_apart": {f"{GAP}mean": 0.2, f"{GAP}max": 2.0},
     "sampler_apart/stale": {f"{GAP}mean": lambda step: 1e-6 if step < 9 else 0.01},
@@ -116,6 +123,18 @@ def test_questions_that_became_easy_are_a_note_and_those_that_were_a_warning():
     (from_the_start,) = Watch(easy).standing()
     (learnt,) = Watch(healthy()[:30] + easy[30:]).standing()
     assert (from_the_start.severity, learnt.severity) == ("warning", "note")
+
+
+def test_a_reward_that_wavers_has_not_collapsed():
+    rare = {"reward": lambda step: 0.03 if step % 5 == 0 else 0.001, "reward_std": 0.1}
+    assert names(with_metrics(healthy(), **rare)) == []
+
+
+def test_a_format_cut_off_at_the_limit_points_at_the_limit():
+    cut = TROUBLES["format_absent/format"] | TROUBLES["clipped"]
+    findings = {f.name: f for f in Watch(with_metrics(healthy(), **cut)).standing()}
+    assert set(findings) == {"format_absent/format", "clipped"}
+    assert "before the closing tags" in findings["format_absent/format"].cause
 
 
 def test_a_penalty_that_nobody_earns_is_no_trouble():

@@ -19,7 +19,8 @@ LAYERS = [  # a module may import from its own layer and from those before it
     {"stages"},
     {
         "findings",
-        "diagnosis_rules",
+        "rules_policy",
+        "rules_rewards",
         "loss_scale",
         "tracking",
         "progress",
