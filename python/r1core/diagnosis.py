@@ -11,6 +11,7 @@ The rules are in `rules_policy` and `rules_rewards`, the thresholds with their r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from r1core.findings import Finding, Record, Rule, Severity
 from r1core.loss_scale import loss_scale_finding
+from r1core.manifest import write_atomic
 from r1core.recipe import RecipeError, load_recipe
 from r1core.repetition import looped_ratio, words
 from r1core.rules_policy import (
@@ -39,7 +41,7 @@ from r1core.rules_rewards import (
 from r1core.tracking import list_tables, read_metrics, read_table
 from r1core.types import StepStats
 
-__all__ = ["Finding", "Severity", "Watch", "diagnose_run", "measure"]
+__all__ = ["Finding", "Severity", "Watch", "diagnose_run", "measure", "note_failure"]
 
 RULES: tuple[Rule, ...] = (
     not_finite,
@@ -68,6 +70,8 @@ TABLES_READ = 24
 """Completions files of a stage searched for loops, evenly spread: a run may have thousands."""
 
 CHARACTERS_SHOWN = 60
+
+FAILURE_FILE = "failure.json"
 
 
 class Watch:
@@ -155,7 +159,7 @@ def diagnose_run(directory: Path | str) -> list[tuple[str, Finding]]:
     records = read_metrics(directory)
     if not records:
         raise ValueError(f"diagnose_run: {directory} must be a run directory with metrics")
-    findings = loss_findings(Path(directory))
+    findings = loss_findings(Path(directory)) + failure_findings(Path(directory), records)
     for stage in dict.fromkeys(record["stage"] for record in records):
         tables = list_tables(directory, "completions").get(stage, {})
         own = [record for record in records if record["stage"] == stage]
@@ -212,3 +216,37 @@ def loss_findings(directory: Path) -> list[tuple[str, Finding]]:
         return []
     found = [(stage.name, loss_scale_finding(stage.loss_at(1))) for stage in stages]
     return [(name, finding) for name, finding in found if finding is not None]
+
+
+def note_failure(directory: Path, stage: str, step: int, error: Exception) -> None:
+    """Keep what a step failed of for `diagnose_run`; the step itself logged nothing.
+
+    Args:
+        directory: the run directory.
+        stage: the stage's name.
+        step: the step that failed.
+        error: what it raised.
+    """
+    failure = {"stage": stage, "step": step, "kind": type(error).__name__, "error": str(error)}
+    write_atomic(directory / FAILURE_FILE, json.dumps(failure))
+
+
+def failure_findings(directory: Path, records: Sequence[Record]) -> list[tuple[str, Finding]]:
+    """Return what the run's last failure says, unless the run has gone beyond it."""
+    path = directory / FAILURE_FILE
+    if not path.exists():
+        return []
+    failure = json.loads(path.read_text(encoding="utf-8"))
+    stage, step = failure["stage"], failure["step"]
+    last = records[-1]
+    known = {record["stage"] for record in records}
+    if stage in known and (last["stage"] != stage or last["step"] >= step):
+        return []
+    cure = "mend what the message names; the same command goes on from the last checkpoint"
+    if failure["kind"] == "FloatingPointError":
+        cure = (
+            "lower optimizer.lr, or train in float32; if weights are broken already, go on from a "
+            "checkpoint before: remove the later ones"
+        )
+    cause = f"step {step} failed, {failure['kind']}: {failure['error']}"
+    return [(stage, Finding(step, "stopped", "error", cause, cure))]

@@ -8,7 +8,7 @@ from run_directory import training_metrics, write_run
 from test_cli import run
 from test_tracking import step_stats
 
-from r1core.diagnosis import Watch, diagnose_run, measure
+from r1core.diagnosis import Watch, diagnose_run, measure, note_failure
 from r1core.findings import DEAD_STEPS, PATIENCE
 from r1core.grpo_loss import loss_normalizer
 from r1core.loss_config import LossConfig
@@ -288,6 +288,16 @@ def test_diagnose_run_finds_loops_in_completions_and_shows_one(tmp_path):
             writer._write_table("zero", "completions", step, columns)
     ((_, finding),) = diagnose_run(tmp_path)
     assert finding.name == "looping" and "and so on" in finding.cause
+
+
+def test_what_stopped_a_run_is_told_until_it_goes_beyond(tmp_path):
+    write_lines(tmp_path, healthy()[:7])
+    note_failure(tmp_path, "zero", 8, FloatingPointError("the gradient norm must be finite"))
+    ((stage, finding),) = diagnose_run(tmp_path)
+    assert (stage, finding.name, finding.step) == ("zero", "stopped", 8)
+    assert "gradient norm" in finding.cause and "optimizer.lr" in finding.cure
+    write_lines(tmp_path, healthy()[7:9])
+    assert diagnose_run(tmp_path) == []
 
 
 def test_diagnose_run_of_no_run_says_so(tmp_path):
