@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,8 @@ def note_failure(directory: Path, stage: str, step: int, error: Exception) -> No
         error: what it raised.
     """
     failure = {"stage": stage, "step": step, "kind": type(error).__name__, "error": str(error)}
-    write_atomic(directory / FAILURE_FILE, json.dumps(failure))
+    with suppress(OSError):  # a full disk may be the failure, which must not be hidden by another
+        write_atomic(directory / FAILURE_FILE, json.dumps(failure))
 
 
 def failure_findings(directory: Path, records: Sequence[Record]) -> list[tuple[str, Finding]]:
