@@ -74,10 +74,18 @@ def run_quietly(recipe: Recipe, directory: Path, *, overwrite: bool) -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Say what is built, which instruction set is in use, and which versions are installed."""
-    from r1core.doctor import diagnose
+def doctor(
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Say what is wrong with a run instead.")
+    ] = None,
+) -> None:
+    """Say what is built, what it runs on and which versions are installed; or examine a run."""
+    from r1core.doctor import diagnose, examine_run
 
+    if run is not None:
+        if not examine_run(run, Console()):
+            raise typer.Exit(1)
+        return
     findings = diagnose()
     table = Table("", "what", "finding", box=None)
     for what, finding, in_order in findings:

@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from r1core.findings import Finding, Severity
 from r1core.progress import StageProgress, progress_callback
 from r1core.readable import shorten, visible
 from r1core.report_data import SUMMARY, headline
@@ -24,11 +25,14 @@ __all__ = [
     "StageProgress",
     "print_completions",
     "print_evaluation",
+    "print_findings",
     "print_summary",
     "progress_callback",
 ]
 
 TAG = r"</?[A-Za-z_]+>"
+
+SEVERITY_STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def print_completions(
@@ -114,3 +118,24 @@ def print_summary(
             label = Text.assemble(name, (f"  {unit}", "dim"))
             table.add_row(label, cells[0], Text(cells[1], style="bold"))
     (console or rich.get_console()).print(table)
+
+
+def print_findings(stage: str, findings: Sequence[Finding], console: Console | None = None) -> None:
+    """Print what is wrong with a run: each finding's place, cause and cure.
+
+    Args:
+        stage: the stage's name.
+        findings: of `Watch.see` or `diagnose_run`.
+        console: where to print; None takes rich's shared console.
+    """
+    for finding in findings:
+        place = f"  stage {stage}, step {finding.step}"
+        lines = Text.assemble(
+            (f"{finding.severity:<8}", SEVERITY_STYLES[finding.severity]),
+            (f"{finding.name}{place}", "bold"),
+            ("\n  cause ", "dim"),
+            visible(finding.cause),  # it may quote a completion
+            ("\n  cure  ", "dim"),
+            finding.cure,
+        )
+        (console or rich.get_console()).print(lines)

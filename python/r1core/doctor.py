@@ -1,11 +1,18 @@
-"""`r1core doctor`: what is built, what it runs on, and what would be missing."""
+"""`r1core doctor`: what is built, what it runs on, what is missing; what is wrong with a run."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from rich.console import Console
+from rich.text import Text
 
 from r1core import _C
+from r1core.console import print_findings
+from r1core.diagnosis import diagnose_run
 from r1core.manifest import hardware, versions
+from r1core.tracking import read_metrics
 
 
 def diagnose() -> list[tuple[str, str, bool]]:
@@ -39,3 +46,21 @@ def gpu_finding() -> str:
         return "none; everything runs on the CPU"
     name = torch.cuda.get_device_name()
     return f"{name}; models run on it through their own forward, r1core's kernels on the CPU"
+
+
+def examine_run(directory: Path, console: Console) -> bool:
+    """Print what is wrong with a run; return whether it is healthy, which notes leave it.
+
+    Raises:
+        ValueError: the directory holds no run.
+    """
+    findings = diagnose_run(directory)
+    records = read_metrics(directory)
+    stages = ", ".join(dict.fromkeys(str(record["stage"]) for record in records))
+    console.print(Text(f"{directory}: {len(records)} lines of metrics, stages {stages}"))
+    for stage, finding in findings:
+        print_findings(stage, [finding], console)
+    troubles = [finding for _, finding in findings if finding.severity != "note"]
+    if not troubles:
+        console.print(Text("healthy: no trouble found", "green"))
+    return not troubles

@@ -31,10 +31,16 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 class Tracker(Protocol):
-    """Anything that wants every line of metrics: the seam for other trackers."""
+    """Anything that wants what a run writes; `trackers` has some. A subclass needs only `log`."""
 
     def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         """Record the metrics of one step."""
+
+    def log_completions(self, stage: str, step: int, columns: Columns, kind: str) -> None:
+        """Record a step's completions; kind is "completions" (training) or "eval"."""
+
+    def close(self) -> None:
+        """Record what is left: the run ends."""
 
 
 class RunWriter:
@@ -43,11 +49,8 @@ class RunWriter:
     Reopening a run continues it: half a line that a kill left behind is cut off first.
 
     Args:
-        directory: the run directory; made if missing.
-        trackers: told every metrics line too. Opening and closing them is the caller's business.
-
-    Attributes:
-        directory: the run directory.
+        directory: the run directory; made if missing. An attribute, too.
+        trackers: told all of it too, and closed at the end.
     """
 
     def __init__(self, directory: Path, trackers: Sequence[Tracker] = ()) -> None:
@@ -71,8 +74,11 @@ class RunWriter:
         self.close()
 
     def close(self) -> None:
-        """Close the metrics file; closing twice is harmless."""
+        """Close the metrics file and the trackers; closing twice is harmless."""
         self._file.close()
+        trackers, self._trackers = self._trackers, ()
+        for tracker in trackers:
+            tracker.close()
 
     def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append one line: a JSON object with `stage`, `step` and every metric.
@@ -111,7 +117,7 @@ class RunWriter:
         if stats.rollouts is None:
             return
         table = completions_table(stats, stats.rollouts, columns)
-        self._write_table(f"{stage}_completions_{stats.step:05d}.parquet", table)
+        self._write_table(stage, "completions", stats.step, table)
 
     def log_evaluation(self, stage: str, step: int, rows: Rows) -> None:
         """Write an evaluation's rows to `completions/<stage>_eval_<step>.parquet`.
@@ -123,13 +129,16 @@ class RunWriter:
                 sample, the rewards, length.
         """
         table = {"step": [step] * len(rows)} | columns_of(rows)
-        self._write_table(f"{stage}_eval_{step:05d}.parquet", table)
+        self._write_table(stage, "eval", step, table)
 
-    def _write_table(self, name: str, columns: Columns) -> None:
+    def _write_table(self, stage: str, kind: str, step: int, columns: Columns) -> None:
+        name = f"{stage}_{kind}_{step:05d}.parquet"
         arrays = {column: to_array(values) for column, values in columns.items()}
         temporary = self._completions / f".{name}.{os.getpid()}"
         pq.write_table(pa.table(arrays), temporary)
         os.replace(temporary, self._completions / name)
+        for tracker in self._trackers:
+            tracker.log_completions(stage, step, columns, kind)
 
 
 def completions_table(stats: StepStats, rollouts: Rollouts, columns: Rows | Columns) -> Columns:

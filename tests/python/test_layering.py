@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
-    {"_C", "types", "words", "stop_strings"},
+    {"_C", "types", "words", "stop_strings", "repetition"},
     {"loss_config", "loss_tokens"},
     {"advantage", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
     {"grpo_loss", "grpo_loss_from_logits", "grpo_loss_from_hidden", "importance", "kl"},
@@ -18,6 +18,10 @@ LAYERS = [  # a module may import from its own layer and from those before it
     {"sampling", "selection"},
     {"stages"},
     {
+        "findings",
+        "rules_policy",
+        "rules_rewards",
+        "loss_scale",
         "tracking",
         "progress",
         "progress_views",
@@ -27,7 +31,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "panels",
         "plots",
     },
-    {"report", "manifest", "recipe", "interrupt"},
+    {"report", "manifest", "recipe", "interrupt", "diagnosis", "trackers"},
     {"run_directory", "stage_setup", "stage_run"},
     {"pipeline", "doctor"},
     {"cli", "__main__", "__init__"},

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from r1core.tracking import RunWriter, list_tables, read_metrics, read_table
+from r1core.tracking import RunWriter, Tracker, list_tables, read_metrics, read_table
 from r1core.types import RewardTable, Rollouts, SamplingParams, StepStats
 
 
@@ -69,7 +69,7 @@ def test_log_rejects_metrics_that_would_hide_the_step(tmp_path):
 
 
 def test_log_tells_every_tracker(tmp_path):
-    class Memory:
+    class Memory(Tracker):
         def __init__(self):
             self.seen = []
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from r1core.stages.nonfinite import nonfinite_report
+
 
 class OptimizerConfig(BaseModel):
     """AdamW with warm-up and decay.
@@ -49,10 +51,16 @@ def learning_rate_scale(config: OptimizerConfig, step: int, total_steps: int) ->
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], config: OptimizerConfig, total_steps: int
+    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, total_steps: int
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """Return AdamW over the parameters that require a gradient, and its schedule."""
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    """Return AdamW over the parameters that require a gradient, and its schedule.
+
+    Args:
+        parameters: with their names, which errors speak of: a model's `named_parameters()`.
+        config: the settings.
+        total_steps: steps of the schedule.
+    """
+    trainable = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         trainable, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
     )
@@ -69,13 +77,17 @@ def optimizer_step(
         FloatingPointError: the gradient is not finite; the parameters are untouched.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    grad_norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
-    if not math.isfinite(grad_norm):
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    total_norm = nn.utils.get_total_norm(gradients)
+    grad_norm = float(total_norm)
+    if not math.isfinite(grad_norm):  # before clipping, which would make every gradient NaN
+        report = nonfinite_report(optimizer)
         optimizer.zero_grad()
         raise FloatingPointError(
-            f"{where}: the gradient norm must be finite; got {grad_norm}. "
-            "The parameters are unchanged; try a lower optimizer.lr, or dtype = float32"
+            f"{where}: the gradient norm must be finite; got {grad_norm}. {report}. This step "
+            "changed no parameter; try a lower optimizer.lr, or dtype = float32"
         )
+    nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, total_norm)
     optimizer.step()
     scheduler.step()
     optimizer.zero_grad()

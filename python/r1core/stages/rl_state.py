@@ -48,7 +48,7 @@ class RLState:
         self.num_tokens = 0.0
         self.batch: RolloutBatch | None = None
         self.optimizer, self.scheduler = build_optimizer(
-            policy.parameters(), config.optimizer, config.steps
+            policy.model.named_parameters(), config.optimizer, config.steps
         )
         self.reference = policy.frozen_copy() if config.loss.beta > 0 else None
 
