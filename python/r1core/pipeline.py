@@ -21,6 +21,7 @@ from r1core.report import write_report
 from r1core.run_directory import begin_run, changes_since, holds_run, locked
 from r1core.stage_run import StageRun, stage_checkpoints, stage_output
 from r1core.stage_setup import StageSetup
+from r1core.trackers import check_trackers, open_trackers
 from r1core.tracking import RunWriter, rewind_metrics
 from r1core.types import StepStats
 from r1core.worlds import World, load_world
@@ -45,6 +46,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
         ValueError: the directory is in use, or the recipe asks for what does not fit together.
         CheckpointError: a checkpoint cannot be written, or none that is there can be read.
     """
+    check_trackers(recipe.trackers)
     holds_run(directory, recipe, overwrite=overwrite)  # a wrong directory costs no pretraining
     world = load_world(recipe.model.world, seed=recipe.seed) if recipe.model.world else None
     base = load_base(recipe.model, world)
@@ -85,7 +87,9 @@ def run_stages(recipe: Recipe, setups: list[StageSetup], base: Policy, directory
     checkpoint = stage_checkpoints(directory, left[0].stage).latest()
     under_way = {left[0].stage.name: checkpoint.step} if checkpoint else {}
     rewind_metrics(directory, finished, under_way)
-    with RunWriter(directory) as writer, Interrupt() as interrupt:
+    settings = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    trackers = open_trackers(recipe.trackers, directory, settings)  # once metrics are rewound
+    with RunWriter(directory, trackers) as writer, Interrupt() as interrupt:
         try:
             for setup in left:
                 policy = start_policy(setup.stage, recipe, base, directory, checkpoint)

@@ -120,6 +120,7 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     seed: int = Field(0, ge=0)
+    trackers: list[str] = []
     model: ModelSection
     stage: list[ReasoningRLStage] = Field(min_length=1)
 

@@ -15,8 +15,14 @@ from typing import Any
 import rich
 
 from r1core.checkpoint import Checkpoint, CheckpointError, Checkpoints, load_state, whole_directory
-from r1core.console import print_completions, print_evaluation, print_summary
+from r1core.console import (
+    print_completions,
+    print_evaluation,
+    print_findings,
+    print_summary,
+)
 from r1core.data import prompt_sampler
+from r1core.diagnosis import Watch, measure, note_failure
 from r1core.interrupt import Interrupt
 from r1core.policy import Policy
 from r1core.progress import StageProgress, progress_callback
@@ -51,6 +57,8 @@ class StageRun:
         self.rl = RLState(policy, self.config)
         self.sampler = prompt_sampler(setup.questions.rows, self.stage.data, 1, setup.seed)
         self.checkpoints = stage_checkpoints(writer.directory, self.stage)
+        logged = read_metrics(writer.directory)
+        self.watch = Watch(x for x in logged if x["stage"] == self.stage.name)
         self.note()
 
     def run(self, checkpoint: Checkpoint | None = None) -> None:
@@ -71,7 +79,8 @@ class StageRun:
             self.train()
         except CheckpointError:
             raise
-        except Exception:
+        except Exception as error:
+            note_failure(self.writer.directory, self.stage.name, self.rl.step + 1, error)
             self.rescue()
             raise
         with whole_directory(stage_output(self.writer.directory, self.stage)) as output:
@@ -105,8 +114,10 @@ class StageRun:
 
     def record(self, stats: StepStats) -> dict[str, float]:
         """Log a step and evaluate where that is due; return the evaluation's metrics."""
+        stats.metrics |= measure(stats)
         self.writer.log(self.stage.name, stats.step, stats.metrics)
         self.writer.log_completions(self.stage.name, stats, stats.columns)
+        print_findings(self.stage.name, self.watch.see(stats))
         return self.evaluate_if_due(stats.step)
 
     def note(self) -> None:
