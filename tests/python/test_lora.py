@@ -205,7 +205,7 @@ def test_a_lora_policy_learns_while_its_base_keeps_its_bits():
     adapter = set(lora.adapter_parameters(policy))
     base = {n: p.detach().clone() for n, p in policy.model.named_parameters() if n not in adapter}
     config = ReasoningRLConfig(
-        steps=50,
+        steps=24,
         questions_per_step=2,
         sampling=SamplingParams(n=8, max_new_tokens=6, stop_token_ids=(0,)),
         optimizer={"lr": 2e-2},
