@@ -22,8 +22,11 @@ OnProgress with_gil(const py::object& callback) {
 }
 
 void bind_spec(py::module_& m) {
+  py::class_<LowRank>(m, "LowRank", "A LoRA adapter's pair: scale * b(a x)")
+      .def(py::init<at::Tensor, at::Tensor, double>(), "a"_a, "b"_a, "scale"_a);
   py::class_<Linear>(m, "Linear", "A projection of the engine's table")
-      .def(py::init<at::Tensor, std::optional<at::Tensor>>(), "weight"_a, "bias"_a = py::none());
+      .def(py::init<at::Tensor, std::optional<at::Tensor>, std::optional<LowRank>>(), "weight"_a,
+           "bias"_a = py::none(), "low_rank"_a = py::none());
   py::class_<LayerSpec>(m, "LayerSpec", "A decoder layer of the engine's table")
       .def(py::init<>())
       .def_readwrite("input_norm", &LayerSpec::input_norm)

@@ -33,6 +33,7 @@ RotaryTable::RotaryTable(const DecoderSpec& spec, std::int64_t positions)
 
 Member::Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t max_own)
     : normed(Decoder::kMaxRows * spec.hidden()),
+      low(Decoder::kMaxRows * spec.max_rank()),
       query(spec.heads / spec.kv_heads * spec.head_dim),
       output(query.size()),
       scores(kernels::attention_workspace(max_prompt, max_own)),
@@ -70,7 +71,7 @@ void Decoder::forward(Member& member, std::span<const Row> rows) noexcept {
     attend(member, layer, rows);
     crew.meet();
     project(spec_.layers[layer].output, query_, panels_, crew.share(spec_.hidden(), kGrain),
-            hidden_, true);
+            member.low, hidden_, true);
     crew.meet();
     feed_forward(member, spec_.layers[layer]);
     crew.meet();
@@ -111,9 +112,9 @@ void Decoder::project_heads(Member& member, std::size_t index, std::span<const R
   };
   const Range mine = part(2 * kv_heads, 1, heads), pairs = part(0, 2, kv_heads);
   const auto channels = [&](Range of) { return Range{of.begin * width, of.end * width}; };
-  project(layer.query, normed, panels_, channels(mine), query_, false);
-  project(layer.key, normed, panels_, channels(pairs), key_, false);
-  project(layer.value, normed, panels_, channels(pairs), value_, false);
+  project(layer.query, normed, panels_, channels(mine), member.low, query_, false);
+  project(layer.key, normed, panels_, channels(pairs), member.low, key_, false);
+  project(layer.value, normed, panels_, channels(pairs), member.low, value_, false);
   rotate(layer.query_norm, heads, mine, query_);
   rotate(layer.key_norm, kv_heads, pairs, key_);
   for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
@@ -170,15 +171,16 @@ void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
   normalize(hidden_, layer.feed_forward_norm, normed);
   const std::int64_t wide = layer.gate.weight.size(0);
   const Range mine = member.crew.share(wide, kGrain);
-  project(layer.gate, normed, panels_, mine, gate_, false);
-  project(layer.up, normed, panels_, mine, up_, false);
+  project(layer.gate, normed, panels_, mine, member.low, gate_, false);
+  project(layer.up, normed, panels_, mine, member.low, up_, false);
   for (std::int64_t panel = 0; panel < panels_; ++panel) {
     const std::int64_t start = (panel * wide + mine.begin) * kLanes;
     (spec_.activation == Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
         gate_.data() + start, up_.data() + start, mine.count() * kLanes, gate_.data() + start);
   }
   member.crew.meet();
-  project(layer.down, gate_, panels_, member.crew.share(spec_.hidden(), kGrain), hidden_, true);
+  project(layer.down, gate_, panels_, member.crew.share(spec_.hidden(), kGrain), member.low,
+          hidden_, true);
 }
 
 void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcept {
@@ -194,7 +196,8 @@ void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcep
   R1_CPU(rms_norm_cpu)
   (normed.data(), panels, 1, hidden, data(spec_.final_norm), static_cast<float>(spec_.norm_eps),
    normed.data());
-  project(spec_.head, normed, panels, member.crew.share(spec_.vocab(), kGrain), head_out_, false);
+  project(spec_.head, normed, panels, member.crew.share(spec_.vocab(), kGrain), member.low,
+          head_out_, false);
   member.crew.meet();
 }
 

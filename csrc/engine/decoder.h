@@ -42,6 +42,7 @@ struct Member {
 
   Crew crew{};
   Buffer normed;  // panels [panel][hidden][16]
+  Buffer low;     // panels [panel][rank][16]
   Buffer query, output, scores, logits;
 };
 

@@ -1,5 +1,7 @@
 #include "csrc/engine/spec.h"
 
+#include <algorithm>
+
 #include "csrc/check.h"
 
 namespace r1::engine {
@@ -21,6 +23,12 @@ class Checker {
   void linear(const char* name, const Linear& linear, std::int64_t out, std::int64_t in) const {
     matrix(name, linear.weight, {out, in});
     if (linear.bias) vector(name, *linear.bias, out);
+    if (!linear.low_rank) return;
+    const at::Tensor& a = linear.low_rank->a;
+    const std::int64_t rank = a.defined() && a.dim() == 2 ? a.size(0) : 0;
+    if (rank < 1) reject(function, name, "'s low-rank pair must have a rank of at least 1");
+    matrix(name, a, {rank, in});
+    matrix(name, linear.low_rank->b, {out, rank});
   }
 
  private:
@@ -53,6 +61,19 @@ void check_layer(const Checker& check, const DecoderSpec& spec, const LayerSpec&
 }
 
 }  // namespace
+
+std::int64_t DecoderSpec::max_rank() const {
+  std::int64_t rank = 0;
+  const auto see = [&](const Linear& linear) {
+    if (linear.low_rank) rank = std::max(rank, linear.low_rank->rank());
+  };
+  see(head);
+  for (const LayerSpec& layer : layers)
+    for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
+                                 &layer.up, &layer.down})
+      see(*linear);
+  return rank;
+}
 
 void check_spec(const char* function, const DecoderSpec& spec) {
   if (!spec.embedding.defined() || spec.embedding.dim() != 2)

@@ -7,10 +7,20 @@
 
 namespace r1::engine {
 
-/// A projection, y = weight x + bias, read from the module's own parameters.
+/// A LoRA adapter's pair, read from the module's own parameters.
+struct LowRank {
+  at::Tensor a;      // [rank, in], float32 or bfloat16
+  at::Tensor b;      // [out, rank], the same
+  double scale = 1;  // s
+
+  std::int64_t rank() const { return a.size(0); }
+};
+
+/// A projection, y = weight x + bias + s b(a x), read from the module's own parameters.
 struct Linear {
-  at::Tensor weight;               // [out, in], float32 or bfloat16
-  std::optional<at::Tensor> bias;  // [out]
+  at::Tensor weight;                // [out, in], float32 or bfloat16
+  std::optional<at::Tensor> bias;   // [out]
+  std::optional<LowRank> low_rank;  // none: base only
 };
 
 /// What the gate of a feed-forward layer goes through.
@@ -43,6 +53,8 @@ struct DecoderSpec {
 
   std::int64_t vocab() const { return embedding.size(0); }
   std::int64_t hidden() const { return embedding.size(1); }
+  /// The largest rank of any projection's low-rank pair; 0 without any.
+  std::int64_t max_rank() const;
 };
 
 /// Throws std::invalid_argument unless every tensor is contiguous, on the CPU and of a dtype and

@@ -91,8 +91,13 @@ def grpo_loss_from_hidden(
     grad_lm_head_bias: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]: ...
 
+class LowRank:
+    def __init__(self, a: Tensor, b: Tensor, scale: float) -> None: ...
+
 class Linear:
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None: ...
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, low_rank: LowRank | None = None
+    ) -> None: ...
 
 class LayerSpec:
     input_norm: Tensor

@@ -84,8 +84,6 @@ def _config_reason(config: Any) -> str | None:
 
 def _module_reason(model: PreTrainedModel) -> str | None:
     """Return what about the live modules the engine does not honour."""
-    if getattr(model, "_hf_peft_config_loaded", False):
-        return "the model carries adapters"
     rotary = model.model.rotary_emb
     if rotary.attention_scaling != 1.0:
         return f"the rotary embedding scales attention by {rotary.attention_scaling}"
@@ -94,13 +92,15 @@ def _module_reason(model: PreTrainedModel) -> str | None:
             return f"{name or 'the model'} has a forward hook"
         if "forward" in vars(module):
             return f"{name or 'the model'} has a replaced forward"
+        if reason := _peft_reason(module):
+            return f"{name} {reason}"
     linears = [
         (f"{path} of a layer", _get(layer, path))
         for layer in model.model.layers
         for path in PROJECTIONS.values()
     ]
     for name, module in [*linears, ("lm_head", model.lm_head)]:
-        if type(module) is not nn.Linear:
+        if not _is_lora(module) and type(module) is not nn.Linear:
             return f"{name} is a {type(module).__name__}, not a Linear"
     if type(model.model.embed_tokens).__name__ not in EMBEDDINGS:
         return f"the embedding is a {type(model.model.embed_tokens).__name__}"
@@ -112,6 +112,42 @@ def _module_reason(model: PreTrainedModel) -> str | None:
             )
         if type(parameter.data) is not torch.Tensor or not parameter.is_contiguous():
             return f"{name} is not a plain contiguous tensor"
+    return None
+
+
+def _is_lora(module: nn.Module) -> bool:
+    """Return whether this is peft's LoRA of a Linear, without importing peft."""
+    kind = type(module)
+    return kind.__module__ == "peft.tuners.lora.layer" and kind.__name__ == "Linear"
+
+
+def _active_adapters(module: Any) -> list[str]:
+    """Return the adapters that a LoRA layer adds to its base as it is now."""
+    if module.disable_adapters:
+        return []
+    return [name for name in module.active_adapters if name in module.lora_A]
+
+
+def _peft_reason(module: Any) -> str | None:
+    """Return what about a module of peft the engine does not honour."""
+    if not type(module).__module__.startswith("peft."):
+        return None
+    if not _is_lora(module):
+        return f"is peft's {type(module).__name__}, not LoRA of a Linear"
+    if type(module.base_layer) is not nn.Linear:
+        return f"adapts a {type(module.base_layer).__name__}, not a Linear"
+    if module.merged:
+        return "has a merged adapter"
+    if module.fan_in_fan_out:
+        return "has fan_in_fan_out"
+    active = _active_adapters(module)
+    if len(active) > 1:
+        return f"has {len(active)} active adapters: {', '.join(active)}"
+    for name in active:
+        if module.lora_variant.get(name) is not None:
+            return f"has a {type(module.lora_variant[name]).__name__}"
+        if module.lora_B[name].bias is not None:
+            return "has a lora_bias"
     return None
 
 
@@ -164,8 +200,15 @@ def _window(config: Any, index: int) -> int:
     return 0
 
 
-def _linear(module: nn.Linear) -> _C.Linear:
-    return _C.Linear(module.weight, None if module.bias is None else module.bias.float())
+def _linear(module: Any) -> _C.Linear:
+    base = module.base_layer if _is_lora(module) else module
+    active = _active_adapters(module) if _is_lora(module) else []
+    pairs = [
+        _C.LowRank(module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
+        for name in active
+    ]
+    bias = None if base.bias is None else base.bias.float()
+    return _C.Linear(base.weight, bias, pairs[0] if pairs else None)
 
 
 def _norm(config: Any, module: nn.Module) -> torch.Tensor:

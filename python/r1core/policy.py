@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from r1core import hf_sampling
+from r1core import hf_sampling, lora
 from r1core.engine import Engine, Generated, OnStep
 from r1core.logprob import token_logprobs
 from r1core.stop_strings import StopStrings
@@ -257,13 +257,14 @@ class Policy:
         )
 
     def frozen_copy(self) -> Policy:
-        """Return a copy with its own weights that never requires a gradient: pi_ref."""
-        model = copy.deepcopy(self.model).requires_grad_(False)
-        return Policy(model, self.tokenizer)
+        """Return pi_ref, never trained: a copy; of LoRA an `AdapterReference`, used alike."""
+        if lora.has_lora(self):
+            return lora.AdapterReference.copy_of(self)  # type: ignore[return-value]
+        return Policy(copy.deepcopy(self.model).requires_grad_(False), self.tokenizer)
 
     def trainable_copy(self) -> Policy:
         """Return a copy with its own weights, to train."""
-        return Policy(copy.deepcopy(self.model).requires_grad_(True), self.tokenizer)
+        return lora.made_trainable(Policy(copy.deepcopy(self.model), self.tokenizer))
 
     def load_from(self, other: Policy) -> None:
         """Overwrite the weights, in place, with another policy's."""
