@@ -35,7 +35,7 @@ class World(Protocol):
         """What a reply begins with where it takes the long route."""
 
     @property
-    def pretraining(self) -> dict[str, int]:
+    def pretraining(self) -> dict[str, Any]:
         """Settings of `PretrainConfig` that this world's pages need."""
 
     def problems(self, split: str, start: int, count: int) -> list[dict[str, Any]]:

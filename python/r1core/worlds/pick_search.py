@@ -64,8 +64,9 @@ class PickSearch:
 
     Attributes:
         seed: names the sequence of problems and pages.
-        min_digits: fewest digits to choose from; 2 to 9.
-        max_digits: most digits to choose from; `min_digits` to 9.
+        min_digits: fewest digits to choose from; 2 to 7.
+        max_digits: most digits to choose from; `min_digits` to 7; of more, too many
+            pairs hit any target.
         max_solutions: most pairs that hit the target; >= 1. The fewer, the longer the search.
         max_trials: longest search of a corpus page; >= 1.
         textbook_share: share of the corpus that shows searches and nothing else.
@@ -92,9 +93,9 @@ class PickSearch:
         Raises:
             ValueError: a value is outside the range given above.
         """
-        if not 2 <= self.min_digits <= self.max_digits <= 9:
+        if not 2 <= self.min_digits <= self.max_digits <= 7:
             raise ValueError(
-                "PickSearch: min_digits and max_digits must satisfy 2 <= min <= max <= 9; "
+                "PickSearch: min_digits and max_digits must satisfy 2 <= min <= max <= 7; "
                 f"got {self.min_digits} and {self.max_digits}"
             )
         for name in ("max_solutions", "max_trials"):
@@ -105,9 +106,20 @@ class PickSearch:
                 raise ValueError(f"PickSearch: {name} must be in [0, 1]; got {getattr(self, name)}")
 
     @property
-    def pretraining(self) -> dict[str, int]:
-        """Rows that hold the longest page: nine digits, `max_trials` trials of eight tokens."""
-        return {"rows": 18, "row_length": 16 + 8 * self.max_trials}
+    def pretraining(self) -> dict[str, Any]:
+        """Rows that hold the longest page: up to 21 tokens and `max_trials` trials of eight.
+
+        A page is right only if all its trials are, so the gate asks for less than the default; and
+        later, since a search gets better for long after its single steps are right.
+        """
+        return {
+            "rows": 18,
+            "row_length": 21 + 8 * self.max_trials,
+            "steps": 1000,
+            "max_steps": 2000,
+            "gate_threshold": 0.75,
+            "gate_after": 1000,
+        }
 
     def problem(self, split: str, index: int) -> Problem:
         """Return problem `index` of a split; the splits share no problem, and all can be solved.
@@ -134,8 +146,8 @@ class PickSearch:
     def problems(self, split: str, start: int, count: int) -> list[dict[str, Any]]:
         """Return `count` rows.
 
-        prompt, answer (one of them), accepted (all), level (number of digits), text (a correct
-        reply) and parts (a textbook page, for the gate).
+        prompt, answer (one of them), accepted (all), level (number of digits), text (with a correct
+        reply) and parts (the text in pieces, for the gate).
         """
         return [self._row(split, start + k) for k in range(count)]
 
@@ -149,18 +161,22 @@ class PickSearch:
             "accepted": problem.accepted(),
             "level": len(problem.digits),
             "text": prompt + reply(thought(problem, trials, "ok"), spell(trials[-1])),
-            "parts": textbook(problem, trials),
+            "parts": pieces(problem, trials),
         }
 
     def page(self, index: int) -> str:
         """Return corpus page `index`: a textbook page, or a question with a reply."""
         problem = self.problem("train", index)
         draws = Draws(self.seed, "page", index)
-        is_textbook, is_tagged = draws.happens(self.textbook_share), draws.happens(self.tagged_share)
+        is_textbook, is_tagged = (
+            draws.happens(self.textbook_share),
+            draws.happens(self.tagged_share),
+        )
         guess = problem.pairs()[draws.below(len(problem.pairs()))]
         trials = search(problem, Draws(self.seed, "trials", "page", index), self.max_trials)
         if is_textbook:
-            return "".join(textbook(problem, trials))
+            worked = thought(problem, trials, "ok")
+            return f"Note {problem.question()} so{worked} {spell(trials[-1])}"
         prompt = f"Pick {problem.question()} A:"
         if not is_tagged:
             return f"{prompt} {spell(guess)}"
@@ -195,14 +211,17 @@ def thought(problem: Problem, trials: list[Pair], ending: str) -> str:
     return " wait".join("".join(problem.trial(pair)) for pair in trials) + f" {ending}"
 
 
-def textbook(problem: Problem, trials: list[Pair]) -> list[str]:
-    """Spell a textbook page in parts, by turns free choices and what follows from them."""
-    parts, opening = [], f"Note {problem.question()} so"
-    for number, pair in enumerate(trials, start=1):
+def pieces(problem: Problem, trials: list[Pair]) -> list[str]:
+    """Spell a correct reply in pieces, by turns free choices and what follows from them.
+
+    Free are the digits of a trial, and to go on after a failed one.
+    """
+    parts, opening = [], f"Pick {problem.question()} A:<think>"
+    for pair in trials:
         choice, outcome = problem.trial(pair)
-        ending = " wait" if number < len(trials) else f" ok {spell(pair)}"
-        parts += [opening + choice, outcome + ending]
-        opening = ""
+        parts += [opening + choice, outcome]
+        opening = " wait"
+    parts[-1] += f" ok</think><answer> {spell(trials[-1])}</answer>"
     return parts
 
 

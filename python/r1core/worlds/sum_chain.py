@@ -118,7 +118,7 @@ class SumChain:
     """What a reply must begin with to take the long route."""
 
     @property
-    def pretraining(self) -> dict[str, int]:
+    def pretraining(self) -> dict[str, Any]:
         """Nothing: the defaults were chosen for this world."""
         return {}
 
