@@ -198,7 +198,8 @@ def search(problem: Problem, draws: Draws, max_trials: int) -> list[Pair]:
 
     A search that would take longer than `max_trials` hits it in the last of them.
     """
-    left, trials = problem.pairs(), []
+    left = problem.pairs()
+    trials: list[Pair] = []
     while len(trials) < max_trials - 1:
         trials.append(left.pop(draws.below(len(left))))
         if problem.solved_by(trials[-1]):
