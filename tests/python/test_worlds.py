@@ -76,7 +76,10 @@ def test_levels_are_spread_evenly():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"name": "sumchain"}, r"load_world: name must be one of \['sum_chain'\]; got 'sumchain'"),
+        (
+            {"name": "sumchain"},
+            r"load_world: name must be one of \['pick_search', 'sum_chain'\]; got 'sumchain'",
+        ),
         ({"name": "sum_chain", "max_digit": 5}, r"got 'max_digit' \(nearest: 'max_digits'\)"),
         ({"name": "sum_chain", "max_digits": 9}, r"1 <= min <= max <= 8; got 3 and 9"),
         ({"name": "sum_chain", "long_share": 1.5}, r"long_share must be in \[0, 1\]; got 1.5"),

@@ -6,6 +6,7 @@ A completion is a text, or the messages of one reply; a score of None abstains.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ def accuracy_reward(
     completions: Sequence[Completion],
     answer: Sequence[Any] | None = None,
     solution: Sequence[Any] | None = None,
+    accepted: Sequence[Sequence[str]] | None = None,
     **columns: Any,
 ) -> list[float | None]:
     """Score 1 where the final answer equals the gold, else 0 (DeepSeek-R1, section 2.2).
@@ -29,6 +31,8 @@ def accuracy_reward(
         completions: N replies.
         answer: N golds, text or numbers; a dataset column.
         solution: the same under TRL's name, used where there is no `answer`.
+        accepted: N lists of right answers as texts, for questions with several; used instead of
+            the gold. The answer is what the only <answer> holds, compared word by word.
         columns: not used.
 
     Returns:
@@ -37,6 +41,11 @@ def accuracy_reward(
     Raises:
         ValueError: neither column is there.
     """
+    if accepted is not None:
+        return [
+            float(answer_words(text_of(completion)) in [text.split() for text in texts])
+            for completion, texts in zip(completions, accepted, strict=True)
+        ]
     golds = answer if answer is not None else solution
     if golds is None:
         raise ValueError(
@@ -45,6 +54,12 @@ def accuracy_reward(
         )
     verdicts = verify_math([text_of(c) for c in completions], [gold_text(g) for g in golds])
     return [None if math.isnan(verdict.score) else verdict.score for verdict in verdicts]
+
+
+def answer_words(text: str) -> list[str] | None:
+    """Return the words in a text's <answer>; None unless there is exactly one."""
+    found = re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL)
+    return found[0].split() if len(found) == 1 else None
 
 
 def format_reward(

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from r1core.worlds.pick_search import PickSearch
 from r1core.worlds.sum_chain import SumChain
 
 
@@ -33,24 +34,33 @@ class World(Protocol):
     def cue(self) -> str:
         """What a reply begins with where it takes the long route."""
 
+    @property
+    def pretraining(self) -> dict[str, Any]:
+        """Settings of `PretrainConfig` that this world's pages need."""
+
     def problems(self, split: str, start: int, count: int) -> list[dict[str, Any]]:
         """Return rows `start` to `start + count` of a split ("train" or "eval").
 
         Each row has at least prompt, answer, level and text (prompt and a correct long reply).
+        Where replies can be right in several ways: also accepted (every right answer, as texts) and
+        parts (a page in pieces, by turns free choices and what follows from them), for the gate.
         """
 
     def pages(self, start: int = 0) -> Iterator[str]:
         """Yield corpus pages from index `start` on, without end."""
 
 
-_WORLDS: dict[str, Callable[..., World]] = {"sum_chain": SumChain}
+_WORLDS: dict[str, Callable[..., World]] = {
+    "pick_search": PickSearch,
+    "sum_chain": SumChain,
+}
 
 
 def load_world(name: str, **settings: Any) -> World:
     """Return the world of that name.
 
     Args:
-        name: "sum_chain".
+        name: "pick_search" or "sum_chain".
         settings: the world's fields, for example `seed=1` or `max_digits=5`.
 
     Raises:

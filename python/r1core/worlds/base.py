@@ -98,7 +98,7 @@ def base_directory(
     Raises:
         RuntimeError: pretraining did not pass the gate.
     """
-    config = config or PretrainConfig()
+    config = config or PretrainConfig(**world.pretraining)
     parent = (Path(cache_dir) if cache_dir else default_cache_dir()) / "worlds"
     parent.mkdir(parents=True, exist_ok=True)
     directory = parent / f"{world.name}-{_cache_key(world, config)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,6 +21,9 @@ class ForcedThinking:
     worked page does, steps, answer and stop token. Since greedy decoding is asked for one known
     text, a single forward pass over that text decides it: decoding writes the text if and only if
     each of its tokens is the most likely one after those before it.
+
+    Where a page holds free choices (a row with `parts`: a choice, what follows from it, a choice,
+    ...), the choices are given too, and only what follows from them must be most likely.
     """
 
     def __init__(self, world: World, tokenizer: PreTrainedTokenizerBase, count: int = 128) -> None:
@@ -28,19 +33,24 @@ class ForcedThinking:
         T = max(len(ids) for ids, _ in encoded)
         self.tokens_BT = torch.zeros(count, T, dtype=torch.int64)
         self.targets_BT = torch.full((count, T), IGNORE)
-        for row, (ids, start) in enumerate(encoded):
+        for row, (ids, labels) in enumerate(encoded):
             # Padding on the right is invisible to the tokens before it: no mask needed.
             self.tokens_BT[row, : len(ids)] = torch.tensor(ids)
-            self.targets_BT[row, start - 1 : len(ids) - 1] = torch.tensor(ids[start:])
+            self.targets_BT[row, : len(ids) - 1] = torch.tensor(labels[1:])
 
     @staticmethod
     def _encode(
-        row: dict[str, str], cue: str, tokenizer: PreTrainedTokenizerBase
-    ) -> tuple[list[int], int]:
-        """Return the worked page's ids and how many of them are given."""
-        given = tokenizer.encode(row["prompt"] + cue, add_special_tokens=False)
-        ids = tokenizer.encode(row["text"], add_special_tokens=False) + [tokenizer.eos_token_id]
-        return ids, len(given)
+        row: dict[str, Any], cue: str, tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[list[int], list[int]]:
+        """Return the worked page's ids, and the same with the given ones as IGNORE."""
+        given = row["prompt"] + cue
+        ids: list[int] = []
+        labels: list[int] = []
+        for number, part in enumerate(row.get("parts") or [given, row["text"][len(given) :]]):
+            part_ids = tokenizer.encode(part, add_special_tokens=False)
+            ids += part_ids
+            labels += part_ids if number % 2 else [IGNORE] * len(part_ids)
+        return [*ids, tokenizer.eos_token_id], [*labels, tokenizer.eos_token_id]
 
     @torch.no_grad()
     def __call__(self, model: PreTrainedModel) -> float:

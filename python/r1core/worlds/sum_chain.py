@@ -85,7 +85,7 @@ def noisy_sums(digits: tuple[int, ...], draws: Draws, noise: float) -> tuple[int
     return tuple(sums)
 
 
-def reply(thought: str, answer: int) -> str:
+def reply(thought: str, answer: int | str) -> str:
     """Put a thought and an answer in the tags that the format reward demands."""
     return f"<think>{thought}</think><answer> {answer}</answer>"
 
@@ -116,6 +116,11 @@ class SumChain:
     tags = ("<think>", "</think>", "<answer>", "</answer>")
     cue = "<think> a"
     """What a reply must begin with to take the long route."""
+
+    @property
+    def pretraining(self) -> dict[str, Any]:
+        """Nothing: the defaults were chosen for this world."""
+        return {}
 
     def __post_init__(self) -> None:
         """Reject settings that describe no problem.
