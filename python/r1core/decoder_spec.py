@@ -52,13 +52,23 @@ PROJECTIONS = {
 
 def unsupported_reason(model: PreTrainedModel) -> str | None:
     """Return why the table does not describe this model as it is now, or None if it does."""
+    return _class_reason(model) or _config_reason(model.config) or _module_reason(model)
+
+
+def plain_decoder(model: PreTrainedModel) -> bool:
+    """Tell whether `lm_head` follows `model` directly, and positions alone tell sequences apart."""
+    return (_class_reason(model) or _config_reason(model.config)) is None
+
+
+def _class_reason(model: PreTrainedModel) -> str | None:
+    """Return why the model's class is none of the table's."""
     config = model.config
     expected = ARCHITECTURES.get(config.model_type)
     if expected is None:
         return f"model_type is {config.model_type}, not one of {', '.join(ARCHITECTURES)}"
     if type(model).__name__ != expected:
         return f"the model is a {type(model).__name__}, not a {expected}"
-    return _config_reason(config) or _module_reason(model)
+    return None
 
 
 def _config_reason(config: Any) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ Split = Callable[[Rows, LossConfig, int], Iterator[tuple[Rows, LossNormalizer]]]
 SPLITS = (1, 2, 4)
 """Micro-batches tried."""
 
+packed_micro_batches = partial(micro_batches, packed=True)
+
 RELATIVE_DIFFERENCE = 1e-3
 """Largest difference of the gradients, by norm. Sums in another order differ by about 1e-7 in
 float32; a wrong divisor by a good part of the gradient (trl#3021: 0.5 to 4 times)."""
@@ -44,7 +47,7 @@ class Accumulated:
     gradient: Tensor
 
 
-def loss_scale_finding(loss: LossConfig, split: Split = micro_batches) -> Finding | None:
+def loss_scale_finding(loss: LossConfig, split: Split = packed_micro_batches) -> Finding | None:
     """Compare loss and gradient of the same rows in 1, 2 and 4 micro-batches.
 
     Args:
@@ -75,7 +78,7 @@ def loss_scale_finding(loss: LossConfig, split: Split = micro_batches) -> Findin
 def accumulate(
     policy: Policy, rows: Rows, loss: LossConfig, split: Split, tokens: int
 ) -> Accumulated:
-    """Run the rows forward and backward in micro-batches of at most so many padded tokens."""
+    """Run the rows forward and backward in micro-batches of at most so many tokens."""
     policy.model.zero_grad()
     total, count = 0.0, 0
     for part, normalizer in split(rows, loss, tokens):
@@ -103,7 +106,7 @@ def budget(rows: Rows, count: int) -> int:
     fits = (
         tokens
         for tokens in range(longest, ROWS * longest)
-        if len(list(split_by_tokens(rows.rollouts, chosen_N, tokens))) <= count
+        if len(list(split_by_tokens(rows.rollouts, chosen_N, tokens, packed=True))) <= count
     )
     return next(fits, ROWS * longest)
 

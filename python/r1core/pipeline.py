@@ -13,6 +13,7 @@ from rich.text import Text
 
 from r1core.checkpoint import Checkpoint
 from r1core.interrupt import Interrupt
+from r1core.lora import add_lora, load_adapter
 from r1core.manifest import describe_run
 from r1core.policy import Policy, describe
 from r1core.progress import progress_callback
@@ -92,7 +93,7 @@ def run_stages(recipe: Recipe, setups: list[StageSetup], base: Policy, directory
     with RunWriter(directory, trackers) as writer, Interrupt() as interrupt:
         try:
             for setup in left:
-                policy = start_policy(setup.stage, recipe, base, directory, checkpoint)
+                policy = trained_policy(setup.stage, recipe, base, directory, checkpoint)
                 setup = setup.filtered(None if checkpoint else policy, directory, interrupt)
                 StageRun(setup, policy, writer, interrupt).run(checkpoint)
                 checkpoint = None
@@ -113,7 +114,7 @@ def load_base(section: ModelSection, world: World | None) -> Policy:
     """Return the base policy: an embedded world's, pretrained on first use, or a checkpoint."""
     if world is None:
         assert section.path is not None
-        return Policy.from_pretrained(section.path, dtype=section.dtype, device=section.device)
+        return load_policy(section.path, section)
     with progress_callback(f"pretraining the {world.name} base") as on_progress:
 
         def report(stats: StepStats) -> None:
@@ -123,24 +124,37 @@ def load_base(section: ModelSection, world: World | None) -> Policy:
         return base_policy(world, on_progress=report)
 
 
-def start_policy(
+def trained_policy(
     stage: ReasoningRLStage,
     recipe: Recipe,
     base: Policy,
     directory: Path,
     checkpoint: Checkpoint | None,
 ) -> Policy:
-    """Return the policy that a stage starts from, or goes on with.
+    """Return the policy that a stage trains: where it starts, or a checkpoint's."""
+    section = recipe.model
+    if checkpoint is not None and section.lora is None:
+        policy = load_policy(checkpoint.path, section)
+    else:
+        policy = start_policy(stage, recipe, base, directory)
+    if section.lora is not None:
+        if checkpoint is None:
+            add_lora(policy, section.lora, seed=recipe.seed)
+        else:  # which holds the adapter alone
+            load_adapter(policy, checkpoint.path)
+    policy.gradient_checkpointing = section.gradient_checkpointing
+    return policy
 
-    It is the base itself where nothing needs that later.
-    """
-    if checkpoint is None and stage.start == "base":
+
+def start_policy(stage: ReasoningRLStage, recipe: Recipe, base: Policy, directory: Path) -> Policy:
+    """Return the policy that a stage starts from: the base itself where nothing needs it later."""
+    if stage.start == "base":
         last = not any(later.start == "base" for later in recipe.stage if later is not stage)
         return base if last else base.trainable_copy()
     saved = directory / "stages" / stage.start
-    path = saved if saved.is_dir() else Path(stage.start)
-    return Policy.from_pretrained(
-        checkpoint.path if checkpoint else path,
-        dtype=recipe.model.dtype,
-        device=recipe.model.device,
-    )
+    return load_policy(saved if saved.is_dir() else Path(stage.start), recipe.model)
+
+
+def load_policy(path: str | Path, section: ModelSection) -> Policy:
+    """Load a policy as the recipe's model."""
+    return Policy.from_pretrained(path, dtype=section.dtype, device=section.device)

@@ -25,6 +25,7 @@ from transformers import (
 
 from r1core import hf_sampling, lora
 from r1core.engine import Engine, Generated, OnStep
+from r1core.forward import checkpointing_layers, completion_logits, packs
 from r1core.logprob import token_logprobs
 from r1core.stop_strings import StopStrings
 from r1core.types import Prompt, Rollouts, SamplingParams
@@ -56,6 +57,7 @@ class Policy:
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self._gradient_checkpointing = False
         if reason := Engine.supports(model):
             say_once(f"sampling through the model's own forward, not the engine: {reason}")
 
@@ -212,11 +214,27 @@ class Policy:
             stop_strings=stop_strings,
         )
 
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether training keeps each layer's input alone and computes the rest again."""
+        return self._gradient_checkpointing
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, on: bool) -> None:
+        if on and not checkpointing_layers(self.model):
+            raise ValueError(
+                f"Policy: gradient_checkpointing needs a model whose layers transformers can run "
+                f"again; {type(self.model).__name__} has none"
+            )
+        self._gradient_checkpointing = on
+
+    @property
+    def packs(self) -> bool:
+        """Whether the training forward runs on packed rows; else a padded row per rollout."""
+        return packs(self.model)
+
     def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Score rollouts under the current parameters; differentiable.
-
-        Prompts and completions are right-padded: under causal attention no real token sees a pad,
-        so no mask is needed. The head runs on completion positions only.
 
         Args:
             rollouts: N completions; their sampling temperature divides the logits.
@@ -225,46 +243,35 @@ class Policy:
             logprobs_NT: float32, 0 beyond each row's length.
             entropies_NT: float32, nats, the same.
         """
-        prompts = [p for p in rollouts.prompt_tokens for _ in range(rollouts.group_size)]
-        lengths = rollouts.lengths_N.tolist()
-        N, T = rollouts.tokens_NT.shape
-        starts = [len(prompt) for prompt in prompts]
-        columns = max((s + n for s, n in zip(starts, lengths, strict=True)), default=1)
-        tokens = torch.zeros(N, columns, dtype=torch.int64)
-        for n, prompt in enumerate(prompts):
-            tokens[n, : starts[n]] = prompt
-            tokens[n, starts[n] : starts[n] + lengths[n]] = rollouts.tokens_NT[n, : lengths[n]]
-
-        # Position i predicts token i + 1: keep the columns that predict any completion token.
-        first = min(starts, default=1) - 1
-        kept = torch.arange(first, columns - 1, device=self.device)
-        logits = self.model(
-            input_ids=tokens.to(self.device), logits_to_keep=kept, use_cache=False
-        ).logits
+        T = rollouts.tokens_NT.shape[1]
         inside_NT = torch.arange(T) < rollouts.lengths_N[:, None]
-        row_M, t_M = inside_NT.nonzero(as_tuple=True)
-        column_M = torch.tensor(starts)[row_M] - 1 - first + t_M
         logprobs_M, entropies_M = token_logprobs(
-            logits[row_M.to(self.device), column_M.to(self.device)],
-            rollouts.tokens_NT[row_M, t_M].to(self.device),
+            completion_logits(
+                self.model,
+                rollouts,
+                gradient_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
+            ),
+            rollouts.tokens_NT[inside_NT].to(self.device),
             temperature=rollouts.sampling.temperature,
         )
         inside_NT = inside_NT.to(self.device)
-        blank_NT = torch.zeros(N, T, dtype=logprobs_M.dtype, device=self.device)
+        blank_NT = torch.zeros(inside_NT.shape, dtype=logprobs_M.dtype, device=self.device)
         return (
             blank_NT.masked_scatter(inside_NT, logprobs_M),
             blank_NT.masked_scatter(inside_NT, entropies_M),
         )
 
-    def frozen_copy(self) -> Policy:
+    def frozen_copy(self) -> Policy | lora.AdapterReference:
         """Return pi_ref, never trained: a copy; of LoRA an `AdapterReference`, used alike."""
         if lora.has_lora(self):
-            return lora.AdapterReference.copy_of(self)  # type: ignore[return-value]
+            return lora.AdapterReference.copy_of(self)
         return Policy(copy.deepcopy(self.model).requires_grad_(False), self.tokenizer)
 
     def trainable_copy(self) -> Policy:
         """Return a copy with its own weights, to train."""
-        return lora.made_trainable(Policy(copy.deepcopy(self.model), self.tokenizer))
+        copied = lora.made_trainable(Policy(copy.deepcopy(self.model), self.tokenizer))
+        copied.gradient_checkpointing = self.gradient_checkpointing
+        return copied
 
     def load_from(self, other: Policy) -> None:
         """Overwrite the weights, in place, with another policy's."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from r1core.checkpoint import CheckpointConfig
 from r1core.data import DataSpec
+from r1core.lora import LoraSettings
 from r1core.stages.evaluate import EvaluationConfig
 from r1core.stages.reasoning_rl import ReasoningRLConfig
 
@@ -31,6 +32,8 @@ TRL_NAMES = {
     "model_name_or_path": "path",
     "save_steps": "every",
     "save_total_limit": "keep",
+    "lora_r": "r",
+    "lora_target_modules": "target_modules",
 }
 """TRL's name -> ours, for every table of a recipe."""
 
@@ -47,6 +50,10 @@ class ModelSection(BaseModel):
         path: directory or hub name of a checkpoint.
         dtype: of the parameters.
         device: where they live.
+        lora: train an adapter of this shape in every stage, the start of the stage being its
+            base and its reference; None trains every weight. A finished stage is written merged.
+        gradient_checkpointing: keep each layer's input alone and compute the rest again for the
+            backward pass: less memory, about a third more time.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,6 +62,8 @@ class ModelSection(BaseModel):
     path: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"
+    lora: LoraSettings | None = None
+    gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSection:

@@ -24,6 +24,7 @@ from r1core.console import (
 from r1core.data import prompt_sampler
 from r1core.diagnosis import Watch, measure, note_failure
 from r1core.interrupt import Interrupt
+from r1core.lora import has_lora, merge_lora
 from r1core.policy import Policy
 from r1core.progress import StageProgress, progress_callback
 from r1core.recipe import ReasoningRLStage
@@ -84,7 +85,8 @@ class StageRun:
             self.rescue()
             raise
         with whole_directory(stage_output(self.writer.directory, self.stage)) as output:
-            self.policy.save_pretrained(output)
+            merged = merge_lora(self.policy) if has_lora(self.policy) else self.policy
+            merged.save_pretrained(output)
         self.show_completions(self.stage.steps, f"after {self.stage.steps} steps")
         print_summary(self.evaluations()[0], self.evaluations()[-1])
 

@@ -119,7 +119,9 @@ def test_a_wrong_setting_is_one_line_that_says_what_to_change(write, override, m
 
 
 def test_a_missing_recipe_names_the_packaged_ones():
-    with pytest.raises(RecipeError, match="no recipe 'nothing'.*gsm8k_zero, pick_search, quickstart"):
+    with pytest.raises(
+        RecipeError, match="no recipe 'nothing'.*gsm8k_zero, pick_search, quickstart"
+    ):
         load_recipe("nothing")
 
 

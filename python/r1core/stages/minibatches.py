@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from r1core.forward import first_fit
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
 from r1core.policy import Policy
 from r1core.stages.rl_config import ReasoningRLConfig
@@ -85,7 +86,8 @@ def old_logprobs(policy: Policy, batch: RolloutBatch, config: ReasoningRLConfig)
     needed_N = gradient_rows(batch.trained_N, batch.advantages_N, config.loss_at(1))
     if config.num_iterations == 1:
         needed_N[minibatch_index(batch, config)] = False
-    for index_R in split_by_tokens(batch.rollouts, needed_N, config.tokens_per_micro_batch):
+    budget = config.tokens_per_micro_batch
+    for index_R in split_by_tokens(batch.rollouts, needed_N, budget, packed=policy.packs):
         with torch.no_grad():
             logprobs_RT, _ = policy.logprobs(batch.rollouts.rows(index_R))
         old_NT[index_R, : logprobs_RT.shape[1]] = logprobs_RT.cpu()
@@ -121,7 +123,7 @@ def minibatch(batch: RolloutBatch, config: ReasoningRLConfig) -> Rows:
 
 
 def micro_batches(
-    rows: Rows, loss: LossConfig, tokens_per_micro_batch: int
+    rows: Rows, loss: LossConfig, tokens_per_micro_batch: int, *, packed: bool
 ) -> Iterator[tuple[Rows, LossNormalizer]]:
     """Split the rows that have a gradient, longest first, under the token budget.
 
@@ -130,7 +132,7 @@ def micro_batches(
     """
     normalizer = loss_normalizer(rows.mask_RT, loss)
     chosen_R = gradient_rows(rows.mask_RT.any(-1), rows.advantages_R, loss)
-    for index in split_by_tokens(rows.rollouts, chosen_R, tokens_per_micro_batch):
+    for index in split_by_tokens(rows.rollouts, chosen_R, tokens_per_micro_batch, packed=packed):
         yield rows.choose(index), normalizer
 
 
@@ -141,16 +143,30 @@ def gradient_rows(trained_N: Tensor, advantages_N: Tensor, loss: LossConfig) -> 
     return trained_N.clone()
 
 
-def split_by_tokens(rollouts: Rollouts, chosen_N: Tensor, budget: int) -> Iterator[Tensor]:
-    """Yield row indices, longest first, so that rows times padded length stays within `budget`.
+def split_by_tokens(
+    rollouts: Rollouts, chosen_N: Tensor, budget: int, *, packed: bool
+) -> Iterator[Tensor]:
+    """Yield row indices, longest first, so that what a forward runs on stays within `budget`.
 
-    A row longer than the budget is a micro-batch of its own.
+    That is its rows times their length, padding included. A sequence longer than the budget is a
+    micro-batch of its own.
+
+    Args:
+        rollouts: N completions.
+        chosen_N: bool [N], the rows to go through.
+        budget: tokens of a micro-batch.
+        packed: whether the forward packs: shorter sequences then fill the gaps beside longer ones.
     """
     prompt_lengths = torch.tensor([len(tokens) for tokens in rollouts.prompt_tokens])
     lengths_N = rollouts.lengths_N + prompt_lengths.repeat_interleave(rollouts.group_size)
     index = chosen_N.nonzero().flatten()
     index = index[lengths_N[index].argsort(descending=True, stable=True)]
     while len(index):
-        rows = max(1, budget // int(lengths_N[index[0]]))
-        yield index[:rows]
-        index = index[rows:]
+        lengths = lengths_N[index].tolist()
+        rows = max(1, budget // lengths[0])
+        if packed:
+            fits = torch.tensor([p is not None for p in first_fit(lengths, lengths[0], rows)])
+        else:
+            fits = torch.arange(len(index)) < rows
+        yield index[fits]
+        index = index[~fits]

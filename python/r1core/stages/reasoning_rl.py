@@ -22,6 +22,7 @@ from r1core.advantage import group_advantage
 from r1core.grpo_loss import grpo_loss
 from r1core.importance import distinct_ratios, importance_weights
 from r1core.kl import kl_penalty
+from r1core.lora import AdapterReference
 from r1core.policy import Policy
 from r1core.rewards import RewardSpec
 from r1core.stages.draw import draw_rollouts
@@ -129,7 +130,10 @@ def update(
     """
     losses, loss_config = LossTally(), config.loss_at(state.step + 1)
     for rows, normalizer in micro_batches(
-        minibatch(batch, config), loss_config, config.tokens_per_micro_batch
+        minibatch(batch, config),
+        loss_config,
+        config.tokens_per_micro_batch,
+        packed=policy.packs,
     ):
         reference_RT = None
         if state.reference is not None and loss_config.beta > 0:
@@ -166,12 +170,16 @@ def update(
 
 
 def completion_kl(
-    policy: Policy, reference: Policy, rollouts: Rollouts, config: ReasoningRLConfig
+    policy: Policy,
+    reference: Policy | AdapterReference,
+    rollouts: Rollouts,
+    config: ReasoningRLConfig,
 ) -> Tensor:
     """Return each completion's KL to the reference, [N] nats, both sides scored alike."""
     kl_N = torch.zeros(len(rollouts.lengths_N))
     scored_N = rollouts.lengths_N > 0
-    for index_R in split_by_tokens(rollouts, scored_N, config.tokens_per_micro_batch):
+    budget = config.tokens_per_micro_batch
+    for index_R in split_by_tokens(rollouts, scored_N, budget, packed=policy.packs):
         rows = rollouts.rows(index_R)
         with torch.no_grad():
             logprobs_RT, reference_RT = policy.logprobs(rows)[0], reference.logprobs(rows)[0]
