@@ -84,9 +84,15 @@ class Checkpoints:
         """Write a checkpoint, then drop those that are neither recent nor the best.
 
         Raises:
-            CheckpointError: it could not be written; the earlier ones are as they were.
+            CheckpointError: it could not be written, or a weight is not finite, which nothing could
+                go on from; the earlier ones are as they were.
         """
         path = self.directory / f"{self.stage}-step-{step:05d}"
+        if broken := nonfinite_parameters(policy):
+            raise CheckpointError(
+                f"no checkpoint of step {step}: {len(broken)} parameters are not finite, first "
+                f"{broken[0]}: an update broke them; {self._left()}. Lower optimizer.lr"
+            )
         try:
             with whole_directory(path) as temporary:
                 policy.save_pretrained(temporary)
@@ -94,14 +100,16 @@ class Checkpoints:
                 info = {"step": step, "score": score, "sha256": dict(digests(temporary))}
                 (temporary / INFO_FILE).write_text(json.dumps(info, indent=2) + "\n")
         except (OSError, RuntimeError, SafetensorError) as error:
-            last = self.found()
-            left = f"the run goes on from {last[-1].path}" if last else "there is no earlier one"
             raise CheckpointError(
-                f"cannot write checkpoint {path}: {reason(error)}; {left}. Free some space and run "
-                "the same command again"
+                f"cannot write checkpoint {path}: {reason(error)}; {self._left()}. Free some space "
+                "and run the same command again"
             ) from error
         self._prune()
         return path
+
+    def _left(self) -> str:
+        found = self.found()
+        return f"the run goes on from {found[-1].path}" if found else "there is no earlier one"
 
     def found(self) -> list[Checkpoint]:
         """Return what is there under a checkpoint's name, damaged or not, by step."""
@@ -150,6 +158,12 @@ class Checkpoints:
                 doomed = checkpoint.path.with_name(f".{checkpoint.path.name}.old")
                 checkpoint.path.rename(doomed)  # never half a checkpoint under its name
                 shutil.rmtree(doomed)
+
+
+def nonfinite_parameters(policy: Policy) -> list[str]:
+    """Return the names of the parameters that hold NaN or infinity."""
+    named = policy.model.named_parameters()
+    return [name for name, p in named if not bool(p.detach().isfinite().all())]
 
 
 def load_state(path: Path) -> dict[str, Any]:

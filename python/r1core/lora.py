@@ -202,7 +202,10 @@ def load_adapter(policy: Policy, path: str | Path) -> Policy:
         raise ValueError("load_adapter: policy must have no adapter yet; got one that has")
     if not (Path(path) / "adapter_config.json").exists():
         raise ValueError(f"load_adapter: {path} must hold an adapter_config.json; it does not")
+    conversions = getattr(policy.model, "_weight_conversions", None)
     policy.model.load_adapter(str(path))
+    # transformers keeps how the adapter's names were read, and would write a merged model's so
+    policy.model._weight_conversions = conversions
     train_adapter_only(policy)
     policy.model.eval()
     return policy

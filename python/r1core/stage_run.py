@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rich
+from rich.text import Text
 
 from r1core.checkpoint import Checkpoint, CheckpointError, Checkpoints, load_state, whole_directory
 from r1core.console import (
@@ -147,10 +148,17 @@ class StageRun:
             raise
 
     def rescue(self) -> None:
-        """Save where the last finished step left the stage, if nothing did, and say so."""
+        """Save where the last finished step left the stage, if nothing did, and say so.
+
+        What cannot be saved is said: it must not hide why the run stops.
+        """
         found = self.checkpoints.found()
         if self.rl.step > (found[-1].step if found else 0):
-            self.save()
+            try:
+                self.save()
+            except CheckpointError as error:
+                rich.print(Text(str(error), "yellow"))
+                return
         done = f"Stopped after step {self.rl.step} of {self.stage.steps} of {self.stage.name}"
         rich.print(f"{done}; the same command goes on from there")
 

@@ -1,5 +1,6 @@
 """LoRA: the engine on live adapters, the base as reference, and what becomes of both on disk."""
 
+import peft
 import pytest
 import torch
 from engine_cases import (
@@ -12,17 +13,16 @@ from engine_cases import (
     sequences_of,
 )
 from models import llama_policy, qwen2_policy, qwen3_policy
+from safetensors.torch import load_file
 
-peft = pytest.importorskip("peft")
-
-from r1core import lora  # noqa: E402
-from r1core.engine import Engine  # noqa: E402
-from r1core.grpo_loss import LossConfig  # noqa: E402
-from r1core.policy import Policy  # noqa: E402
-from r1core.rewards import RewardSpec  # noqa: E402
-from r1core.sampling import sample_groups  # noqa: E402
-from r1core.stages.reasoning_rl import Batch, ReasoningRLConfig, reasoning_rl  # noqa: E402
-from r1core.types import SamplingParams  # noqa: E402
+from r1core import lora
+from r1core.engine import Engine
+from r1core.grpo_loss import LossConfig
+from r1core.policy import Policy
+from r1core.rewards import RewardSpec
+from r1core.sampling import sample_groups
+from r1core.stages.reasoning_rl import Batch, ReasoningRLConfig, reasoning_rl
+from r1core.types import SamplingParams
 
 FAMILIES = ["gemma", "llama", "llama_biases", "llama_odd_sizes", "qwen2", "qwen3", "mistral"]
 
@@ -185,6 +185,16 @@ def test_merging_gives_an_ordinary_policy(tmp_path):
     torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3)  # W + s B A is rounded once
     merged.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_loaded_adapter_merges_into_an_ordinary_directory(tmp_path):
+    policy = adapted("qwen2")
+    move(policy, 1)
+    lora.save_adapter(policy, tmp_path / "adapter")
+    loaded = lora.load_adapter(Policy(build("qwen2"), None), tmp_path / "adapter")
+    lora.merge_lora(loaded).save_pretrained(tmp_path / "merged")
+    names = load_file(tmp_path / "merged" / "model.safetensors").keys()
+    assert set(names) == set(build("qwen2").state_dict())
 
 
 def sevens(completion_ids, **columns):

@@ -13,13 +13,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from models import qwen2_policy
 
 from r1core.checkpoint import CheckpointError, Checkpoints, load_state
+from r1core.lora import has_lora
 from r1core.pipeline import run_recipe
 from r1core.policy import Policy
 from r1core.recipe import RecipeError, load_recipe
 from r1core.run_directory import locked
+from r1core.stages.optimizer import optimizer_step
 from r1core.tracking import list_tables, read_metrics, read_table
 
 KILLED_RUN = Path(__file__).with_name("killed_run.py")
@@ -96,8 +99,8 @@ def whole(home):
     return go_on(home, home / "whole")
 
 
-def go_on(home, directory):
-    run_recipe(load_recipe(home / "recipe.toml"), directory)
+def go_on(home, directory, recipe="recipe.toml"):
+    run_recipe(load_recipe(home / recipe), directory)
     return directory
 
 
@@ -106,9 +109,9 @@ def environment(home):
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def kill_run(home, directory, where, call):
+def kill_run(home, directory, where, call, recipe="recipe.toml"):
     arguments = [sys.executable, str(KILLED_RUN), where, str(call)]
-    arguments += [str(home / "recipe.toml"), str(directory)]
+    arguments += [str(home / recipe), str(directory)]
     done = subprocess.run(arguments, env=environment(home), capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
@@ -122,7 +125,7 @@ def without_clocks(directory):
 
 def assert_same_run(directory, whole):
     assert without_clocks(directory) == without_clocks(whole)
-    for stage in ("zero", "more"):
+    for stage in [path.name for path in (whole / "stages").iterdir()]:
         weights = Path("stages") / stage / "model.safetensors"
         assert (directory / weights).read_bytes() == (whole / weights).read_bytes()
     for kind in ("completions", "eval"):
@@ -162,6 +165,46 @@ def test_a_killed_run_goes_on_bit_for_bit(home, whole, tmp_path, point):
     kill_run(home, tmp_path / "run", *KILL_POINTS[point])
     go_on(home, tmp_path / "run")
     assert_same_run(tmp_path / "run", whole)
+
+
+MODELS = {
+    "an adapter": "lora = { r = 4 }\ngradient_checkpointing = true",
+    "bfloat16 with masters": 'dtype = "bfloat16"',
+    "an adapter on bfloat16": 'dtype = "bfloat16"\nlora = { r = 4 }',
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_killed_run_of_another_model_goes_on_bit_for_bit(home, tmp_path, name):
+    text = RECIPE.format(folder=home).replace("[model]", f"[model]\n{MODELS[name]}")
+    (tmp_path / "recipe.toml").write_text(text)
+    expected = go_on(tmp_path, tmp_path / "whole")
+    point = ("r1core.stages.reasoning_rl:optimizer_step", 8)
+    process_home = shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("w*"))
+    shutil.copy(tmp_path / "recipe.toml", process_home)
+    kill_run(process_home, tmp_path / "run", *point)
+    go_on(tmp_path, tmp_path / "run")
+    assert_same_run(tmp_path / "run", expected)
+    written = Policy.from_pretrained(expected / "stages" / "zero")  # merged: an ordinary model
+    assert type(written.model).__name__ == "Qwen2ForCausalLM" and not has_lora(written)
+
+
+def test_weights_that_an_update_broke_are_never_a_checkpoint(home, tmp_path, capsys, monkeypatch):
+    calls = iter(range(1, 100))
+
+    def breaking(optimizer, *arguments):
+        norm = optimizer_step(optimizer, *arguments)
+        if next(calls) == 5:
+            with torch.no_grad():
+                optimizer.param_groups[0]["params"][0].fill_(torch.nan)
+        return norm
+
+    stage = sys.modules["r1core.stages.reasoning_rl"]
+    monkeypatch.setattr(stage, "optimizer_step", breaking)
+    with pytest.raises(FloatingPointError):
+        go_on(home, tmp_path / "run")
+    assert "1 parameters are not finite" in " ".join(capsys.readouterr().out.split())
+    assert [path.name for path in checkpoint_paths(tmp_path / "run")] == ["zero-step-00003"]
 
 
 def start(home, directory, *arguments):

@@ -9,6 +9,7 @@ from models import qwen3_policy
 from test_reasoning_rl import config, parameters, sevens
 
 from r1core.grpo_loss import LossConfig
+from r1core.lora import LoraSettings, add_lora
 from r1core.rewards import RewardSpec
 from r1core.stages.reasoning_rl import Batch, reasoning_rl
 from r1core.stages.rl_state import RLState, load_random_state, random_state
@@ -23,7 +24,19 @@ SETTINGS = {
         "length_schedule": [{"step": 4, "max_new_tokens": 9}],
     },
     "dynamic sampling": {"dynamic_sampling_rounds": 5},
+    "bfloat16": {"loss": LossConfig.r1(), "reference_every": 3, "minibatches": 2},
+    "an adapter": {"loss": LossConfig.r1(), "reference_every": 3, "minibatches": 2},
 }
+
+
+def policy_of(name, **changes):
+    """Return the policy that a case trains."""
+    policy = qwen3_policy(vocab_size=10, **changes)
+    if name == "bfloat16":
+        policy.model.to(torch.bfloat16)
+    if name == "an adapter":
+        add_lora(policy, LoraSettings(r=4), seed=1)
+    return policy
 
 
 def noisy(completion_ids, **columns):
@@ -58,7 +71,7 @@ def through_a_file(value, path):
 def test_a_saved_state_continues_bit_for_bit(tmp_path, name, last):
     settings = config(steps=STEPS, **SETTINGS[name])
     random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
-    whole = qwen3_policy(vocab_size=10)
+    whole = policy_of(name)
     expected, source, state = [], Source(), RLState(whole, settings)
     for stats in stage(whole, source, state, settings):
         expected.append(stats.metrics)
@@ -66,7 +79,7 @@ def test_a_saved_state_continues_bit_for_bit(tmp_path, name, last):
             parts = {"state": state.state_dict(), "policy": whole.state_dict()}
             parts |= {"random": random_state(), "given": source.given}
             saved = through_a_file(parts, tmp_path / "state.pt")
-    other = qwen3_policy(vocab_size=10, seed=5)  # the state brings the weights
+    other = policy_of(name, seed=5)  # the state brings the weights
     other.load_state_dict(saved["policy"])
     going_on = RLState(other, settings)
     going_on.load_state_dict(saved["state"])

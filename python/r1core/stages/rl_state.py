@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from r1core.policy import Policy
+from r1core.stages.masters import Masters
 from r1core.stages.minibatches import RolloutBatch
 from r1core.stages.optimizer import build_optimizer
 from r1core.stages.rl_config import ReasoningRLConfig
@@ -37,6 +38,7 @@ class RLState:
         step: updates done.
         num_tokens: prompt and completion tokens so far, as TRL counts them.
         batch: rollouts that further updates will use; None where new ones are due.
+        masters: what the optimizer steps: of a bfloat16 policy float32 copies.
         optimizer: with its moments.
         scheduler: of the learning rate.
         reference: pi_ref; None where beta is 0.
@@ -47,9 +49,11 @@ class RLState:
         self.step = 0
         self.num_tokens = 0.0
         self.batch: RolloutBatch | None = None
+        self.masters = Masters(policy.model.named_parameters())
         self.optimizer, self.scheduler = build_optimizer(
-            policy.model.named_parameters(), config.optimizer, config.steps
+            self.masters.named, config.optimizer, config.steps
         )
+        self.masters.follow(self.optimizer)
         self.reference = policy.frozen_copy() if config.loss.beta > 0 else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class RLState:
             "step": self.step,
             "num_tokens": self.num_tokens,
             "batch": None if self.batch is None else batch_state(self.batch),
+            "masters": self.masters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "reference": None if self.reference is None else self.reference.state_dict(),
@@ -67,6 +72,7 @@ class RLState:
         """Go on from where `state_dict` was taken, with the same settings."""
         self.step, self.num_tokens = state["step"], state["num_tokens"]
         self.batch = None if state["batch"] is None else load_batch(state["batch"])
+        self.masters.load_state_dict(state["masters"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         if self.reference is not None:
