@@ -17,6 +17,7 @@ from r1core.grpo_loss_from_logits import grpo_loss_from_logits
 from r1core.importance import importance_weights
 from r1core.kl import kl_penalty
 from r1core.logprob import token_logprobs
+from r1core.lora import LoraSettings, add_lora, load_adapter, merge_lora
 from r1core.policy import Policy
 from r1core.rewards import RewardSpec, score_rollouts
 from r1core.sample_tokens import philox_uniforms, sample_tokens
@@ -28,6 +29,7 @@ from r1core.worlds.base import base_policy
 __version__ = "0.1.0"
 
 __all__ = [
+    "LoraSettings",
     "LossConfig",
     "LossMetrics",
     "LossNormalizer",
@@ -37,6 +39,7 @@ __all__ = [
     "Rollouts",
     "SamplingParams",
     "StepStats",
+    "add_lora",
     "base_policy",
     "group_advantage",
     "grpo_loss",
@@ -44,8 +47,10 @@ __all__ = [
     "grpo_loss_from_logits",
     "importance_weights",
     "kl_penalty",
+    "load_adapter",
     "load_world",
     "loss_normalizer",
+    "merge_lora",
     "philox_uniforms",
     "sample_groups",
     "sample_tokens",

@@ -91,6 +91,8 @@ def draw_panels(stage: StageRecord, panels: Sequence[Panel]) -> Figure | None:
         for place, (panel, lines) in enumerate(drawn, start=1):
             axes = figure.add_subplot(rows, columns, place)
             draw_panel(axes, panel, [(line, series) for line, series in lines if series[0]])
+            for limit in stage.settings.get("length_schedule", []):
+                axes.axvline(limit["step"], color="#b4bcc8", linestyle=":")  # it is raised here
     return figure
 
 

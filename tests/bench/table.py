@@ -26,6 +26,7 @@ TITLES = {
     "sample_tokens": "`sample_tokens`",
     "loss_from_logits": "`grpo_loss_from_logits`, with gradient",
     "loss_from_hidden": "`grpo_loss_from_hidden`, with gradients",
+    "forward": "Forward and backward",
     "step": "GRPO step",
 }
 

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 from run_directory import training_metrics, write_run
 
+from r1core.panels import optimisation_panels
+from r1core.plots import draw_panels
 from r1core.report import fence, plain, write_report
 from r1core.report_data import (
     Share,
@@ -248,3 +250,14 @@ def test_manifest_is_shown_flat(finished):
     directory, report = finished
     assert json.loads((directory / "manifest.json").read_text())["versions"]["torch"] == "2.13"
     assert "| versions.torch | 2.13 |" in report
+
+
+def test_curves_mark_where_the_length_limit_is_raised():
+    metrics = {step: {"grad_norm": 0.1 * step} for step in (1, 2, 3)}
+    limits = {"length_schedule": [{"step": 2, "max_new_tokens": 9}]}
+    vertical = []
+    for settings in ({}, limits):
+        stage = StageRecord("zero", metrics=metrics, settings=settings)
+        (axes,) = draw_panels(stage, optimisation_panels()).axes
+        vertical.append([x for x in axes.lines if list(x.get_xdata()) == [2, 2]])
+    assert [len(lines) for lines in vertical] == [0, 1]

@@ -50,7 +50,7 @@ class ReasoningRLConfig(BaseModel):
         optimizer: AdamW and its schedule.
         reference_every: updates after which pi_ref becomes the current policy (paper: 400); 0 keeps
             the starting policy. Matters only where loss.beta > 0.
-        tokens_per_micro_batch: padded tokens, prompt included, in one forward and backward pass.
+        tokens_per_micro_batch: tokens of one forward and backward pass, with prompts and padding.
     """
 
     model_config = ConfigDict(extra="forbid")
