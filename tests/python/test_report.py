@@ -13,6 +13,7 @@ from r1core.plots import draw_panels
 from r1core.report import fence, plain, write_report
 from r1core.report_data import (
     Share,
+    StageRecord,
     accuracy_column,
     headline,
     load_stages,
