@@ -1,7 +1,7 @@
 """The trainer's forward and backward pass over one batch of completions of very unequal lengths.
 
 Packed rows beside padded ones; all weights beside a LoRA adapter; kept activations beside
-recomputed ones. Every side goes through the same completions in micro-batches of 4,096 tokens and
+recomputed ones. Every side goes through the same completions in micro-batches of 2,048 tokens and
 sums the same gradients; the losses are compared first.
 """
 
@@ -22,8 +22,8 @@ from r1core.lora import LoraSettings, add_lora
 from r1core.stages.minibatches import split_by_tokens
 from r1core.types import Rollouts
 
-BUDGET = 4096
-LONGEST = 256
+BUDGET = 2048
+LONGEST = 128
 TOLERANCE = 1e-4
 
 
