@@ -180,7 +180,9 @@ class AdapterReference:
                 "AdapterReference: state must hold the tensors of the policy's adapter; got "
                 f"{len(state)} tensors for {len(live)}, or other names or shapes"
             )
-        self._adapter = {name: tensor.detach().clone() for name, tensor in state.items()}
+        self._adapter = {  # a state comes from a file to the CPU
+            name: tensor.detach().to(live[name].device, copy=True) for name, tensor in state.items()
+        }
 
 
 def save_adapter(policy: Policy, path: str | Path) -> None:
