@@ -26,7 +26,6 @@ class LoraSettings(BaseModel):
     Attributes:
         r: rank of the pair.
         lora_alpha: the pair's product is multiplied by lora_alpha / r.
-        lora_dropout: peft's; policies stay in eval mode, where it does nothing.
         target_modules: names of projections, or all but the head.
     """
 
@@ -34,7 +33,6 @@ class LoraSettings(BaseModel):
 
     r: int = Field(default=16, ge=1)
     lora_alpha: float = Field(default=32, gt=0)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: Literal["all-linear"] | list[str] = "all-linear"
 
 
@@ -60,7 +58,6 @@ def add_lora(policy: Policy, settings: LoraSettings, seed: int | None = None) ->
     config = peft.LoraConfig(
         r=settings.r,
         lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
     )
