@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "csrc/rewards/answer.h"
+#include "csrc/rewards/math/terms.h"
 
 namespace r1 {
 namespace {
@@ -24,21 +25,26 @@ std::size_t useful_threads(std::span<const std::string_view> completions, int th
 
 }  // namespace
 
-Verdict verify_math(std::string_view completion, std::string_view gold) noexcept {
+Verdict verify_math(std::string_view completion, std::string_view gold,
+                    const MathPolicy& policy) noexcept {
   const std::string_view answer = find_answer(completion);
-  return {math_equal(answer, find_gold_answer(gold)), answer};
+  return {math_equal(answer, find_gold_answer(gold), policy), answer};
 }
 
 void verify_math(std::span<const std::string_view> completions,
                  std::span<const std::string_view> golds, std::span<Verdict> verdicts,
-                 int threads) noexcept {
+                 const MathPolicy& policy, int threads) noexcept {
   std::atomic<std::size_t> next = 0;
   const auto work = [&]() noexcept {
+    math::Terms scratch;
     for (;;) {
       const std::size_t begin = next.fetch_add(kRowsAtOnce, std::memory_order_relaxed);
       if (begin >= completions.size()) return;
       const std::size_t end = std::min(begin + kRowsAtOnce, completions.size());
-      for (std::size_t n = begin; n < end; ++n) verdicts[n] = verify_math(completions[n], golds[n]);
+      for (std::size_t n = begin; n < end; ++n) {
+        const std::string_view answer = find_answer(completions[n]);
+        verdicts[n] = {math_equal(answer, find_gold_answer(golds[n]), policy, scratch), answer};
+      }
     }
   };
   std::array<std::thread, kMaxThreads> helpers;

@@ -12,7 +12,8 @@ struct Verdict {
 };
 
 /// Finds the answer of a completion and compares it with the gold's.
-Verdict verify_math(std::string_view completion, std::string_view gold) noexcept;
+Verdict verify_math(std::string_view completion, std::string_view gold,
+                    const MathPolicy& policy = {}) noexcept;
 
 /// The same for a batch, rows shared out among threads as they become free. A row's verdict depends
 /// on that row alone, so any number of threads gives the same result.
@@ -22,6 +23,6 @@ Verdict verify_math(std::string_view completion, std::string_view gold) noexcept
 ///                 much as 100 rows
 void verify_math(std::span<const std::string_view> completions,
                  std::span<const std::string_view> golds, std::span<Verdict> verdicts,
-                 int threads) noexcept;
+                 const MathPolicy& policy, int threads) noexcept;
 
 }  // namespace r1

@@ -28,8 +28,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"Correct", "0.5", "1/2", VerdictStatus::correct},
                     Case{"Wrong", "0.5", "1/3", VerdictStatus::wrong},
                     Case{"NoAnswer", " ", "1/3", VerdictStatus::no_answer},
-                    Case{"UnparsedAnswer", "x + 1", "4", VerdictStatus::unparsed_answer},
-                    Case{"UnparsedGold", "4", "x + 1", VerdictStatus::unparsed_gold},
+                    Case{"UnparsedAnswer", "\\frac{", "4", VerdictStatus::unparsed_answer},
+                    Case{"UnparsedGold", "4", "\\frac{", VerdictStatus::unparsed_gold},
                     Case{"GoldIsToBlameFirst", "", "", VerdictStatus::unparsed_gold}),
     [](const auto& test) { return test.param.name; });
 
@@ -47,7 +47,7 @@ TEST(VerifyMath, GivesTheSameVerdictsOnAnyNumberOfThreads) {
   const std::vector<std::string_view> golds(texts.size(), "3");
   for (const int threads : {1, 2, 5}) {
     std::vector<r1::Verdict> verdicts(texts.size());
-    r1::verify_math(completions, golds, verdicts, threads);
+    r1::verify_math(completions, golds, verdicts, {}, threads);
     for (std::size_t n = 0; n < verdicts.size(); ++n) {
       EXPECT_EQ(verdicts[n].status, n % 7 == 3 ? VerdictStatus::correct : VerdictStatus::wrong);
     }

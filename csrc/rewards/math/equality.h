@@ -1,0 +1,56 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "csrc/rewards/math/regions.h"
+#include "csrc/rewards/math/scalars.h"
+
+namespace r1::math {
+
+/// Whether two answers are the same, whatever their kinds: collections, intervals, matrices,
+/// relations, words; numbers and expressions it hands to Scalars. Symmetric in its arguments.
+class Equality {
+ public:
+  Equality(Terms& terms, const MathPolicy& policy, bool decimal_logs)
+      : terms_(terms),
+        policy_(policy),
+        scalars_(terms, policy, decimal_logs),
+        regions_(terms, scalars_) {}
+
+  Truth same(Id a, Id b);
+
+ private:
+  using Ids = std::vector<Id>;
+
+  Truth same_kinds(Id a, Id b);
+  // equality.cpp: several answers
+  bool is_collection(Id id) const;
+  bool members(Id id, Ids& out);
+  std::optional<Id> with_signs(Id id, unsigned signs, unsigned& next);
+  Truth matching(Ids a, Ids b, bool as_sets);
+  Truth pairwise(const Ids& a, const Ids& b);
+  std::optional<Ids> sequence(Id id) const;
+  Truth ratios(Id a, Id b);
+  Truth clocks(Id a, Id b);
+  Id scaled_matrix(Id id);
+  // relations.cpp
+  bool is_equation(Id id) const;
+  bool is_inequality(Id id) const;
+  bool is_name(Id id) const;
+  Id value_of_equation(Id equation, Id other);
+  Ids assignments(Id id);
+  Truth equations(Id a, Id b);
+  Truth inequalities(Id a, Id b);
+  Truth same_up_to_factor(Id f, Id g);
+  Truth as_regions(Id a, Id b);
+
+  Terms& terms_;
+  const MathPolicy& policy_;
+  Scalars scalars_;
+  Regions regions_;
+  int depth_ = 0;
+};
+
+}  // namespace r1::math

@@ -1,0 +1,366 @@
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "csrc/rewards/math/parser.h"
+#include "csrc/rewards/text.h"
+
+namespace r1::math {
+namespace {
+
+using Text = std::string_view;
+
+struct FunctionName {
+  Text name;
+  Function function;
+};
+constexpr auto kFunctions = std::to_array<FunctionName>({
+    {"sin", Function::sin},     {"cos", Function::cos},        {"tan", Function::tan},
+    {"cot", Function::cot},     {"sec", Function::sec},        {"csc", Function::csc},
+    {"arcsin", Function::asin}, {"arccos", Function::acos},    {"arctan", Function::atan},
+    {"asin", Function::asin},   {"acos", Function::acos},      {"atan", Function::atan},
+    {"arccot", Function::acot}, {"arcsec", Function::asec},    {"arccsc", Function::acsc},
+    {"tg", Function::tan},      {"sinh", Function::sinh},      {"cosh", Function::cosh},
+    {"tanh", Function::tanh},   {"exp", Function::exp},        {"ln", Function::ln},
+    {"log", Function::log},     {"lg", Function::log},         {"sqrt", Function::root},
+    {"cbrt", Function::root},   {"abs", Function::abs},        {"floor", Function::floor},
+    {"ceil", Function::ceil},   {"sign", Function::sign},      {"sgn", Function::sign},
+    {"gcd", Function::gcd},     {"lcm", Function::lcm},        {"max", Function::max},
+    {"min", Function::min},     {"binom", Function::binomial}, {"Re", Function::real},
+    {"Im", Function::imag},     {"arg", Function::arg},        {"conj", Function::conjugate},
+});
+
+bool is_greek(Text name) {
+  static constexpr auto kGreek = std::to_array<Text>(
+      {"alpha",       "beta",  "gamma",    "delta",    "epsilon",   "varepsilon", "zeta",
+       "eta",         "theta", "vartheta", "iota",     "kappa",     "lambda",     "mu",
+       "nu",          "xi",    "rho",      "sigma",    "tau",       "upsilon",    "phi",
+       "varphi",      "chi",   "psi",      "omega",    "Gamma",     "Delta",      "Theta",
+       "Lambda",      "Xi",    "Pi",       "Sigma",    "Phi",       "Psi",        "Omega",
+       "ell",         "hbar",  "square",   "triangle", "heartsuit", "clubsuit",   "spadesuit",
+       "diamondsuit", "star"});
+  return std::find(kGreek.begin(), kGreek.end(), name) != kGreek.end();
+}
+
+}  // namespace
+
+bool find_function(Text name, Function& function) {
+  const auto* found = std::find_if(kFunctions.begin(), kFunctions.end(),
+                                   [&](const auto& f) { return f.name == name; });
+  if (found == kFunctions.end()) return false;
+  function = found->function;
+  return true;
+}
+
+bool are_variables(Text letters) {
+  if (letters.size() <= 1) return true;
+  if (letters.size() > 5) return false;
+  for (const Text block :
+       {Text("abcdABCD"), Text("klmnKLMN"), Text("pqrstPQRST"), Text("uvwxyzUVWXYZ")}) {
+    if (std::all_of(letters.begin(), letters.end(),
+                    [&](char c) { return block.find(c) != Text::npos; }))
+      return true;
+  }
+  return letters.size() == 2;
+}
+
+Id Parser::atom() {
+  switch (peek().kind) {
+    case Lexeme::number:
+      return literal();
+    case Lexeme::word:
+      return word();
+    case Lexeme::words: {
+      Function which;
+      if (find_function(peek().text, which)) {
+        const bool cube_root = peek().text == "cbrt";
+        ++at_;
+        return which == Function::root
+                   ? terms_.call(which, std::array{argument_of_function(),
+                                                   terms_.integer(cube_root ? 3 : 2)})
+                   : function(which);
+      }
+      if (peek().text.size() == 1 && is_letter(peek().text[0]))
+        return word_part(tokens_[at_++].text);
+      return kNone;
+    }
+    case Lexeme::command:
+      return command();
+    case Lexeme::sign:
+      return group();
+    default:
+      return kNone;
+  }
+}
+
+/// Letters in a row: a function, a constant, or variables side by side.
+Id Parser::word() {
+  const Text letters = peek().text;
+  Function which;
+  if (find_function(letters, which)) {
+    ++at_;
+    if (which != Function::root) return function(which);
+    return terms_.call(
+        which, std::array{argument_of_function(), terms_.integer(letters == "cbrt" ? 3 : 2)});
+  }
+  if (letters == "pi" || letters == "Pi" || letters == "PI")
+    return ++at_, terms_.constant(Constant::pi);
+  if (letters == "infinity" || letters == "inf" || letters == "oo" || letters == "Infinity" ||
+      letters == "infty") {
+    return ++at_, terms_.constant(Constant::infinity);
+  }
+  if (is_greek(letters)) return ++at_, symbol(std::string(letters));
+  const bool alone = tokens_.size() == 2;
+  // Beside digits and signs, a run of up to four letters is a product; a whole answer is a word.
+  if (!are_variables(letters) && (alone || letters.size() > 4)) return kNone;
+  const Token whole = peek();
+  if (letters.size() == 1) return ++at_, word_part(letters);
+  // The last letter stays behind for its subscript, exponent or bracket.
+  std::vector<Id> factors;
+  for (std::size_t k = 0; k + 1 < letters.size(); ++k)
+    factors.push_back(word_part(letters.substr(k, 1)));
+  tokens_[at_] = {Lexeme::word, Gap::none, whole.text.substr(letters.size() - 1)};
+  ++at_;
+  factors.push_back(postfix_of(word_part(letters.substr(letters.size() - 1))));
+  return terms_.product(factors);
+}
+
+Id Parser::word_part(Text name) {
+  if (name == "e") return terms_.constant(Constant::e);
+  if (name == "i") return terms_.constant(Constant::i);
+  return symbol(std::string(name));
+}
+
+/// What a subscript holds, as it is written.
+std::string Parser::script() {
+  std::string text;
+  if (!take_sign("{")) {
+    if (at_end()) return text;
+    return std::string(tokens_[at_++].text);
+  }
+  for (int depth = 1; !at_end(); ++at_) {
+    if (at_sign("{")) ++depth;
+    if (at_sign("}") && --depth == 0) break;
+    text.append(peek().text);
+  }
+  take_sign("}");
+  return text;
+}
+
+/// A variable with its subscript and primes, or a function applied to something.
+Id Parser::symbol(std::string name) {
+  if (take_sign("_")) name.append("_").append(script());
+  while (take_sign("'")) name += "'";
+  if (at_sign("^") && at_sign("{", 1) && at_sign("'", 2)) {
+    at_ += 2;
+    while (take_sign("'")) name += "'";
+    if (!take_sign("}")) return kNone;
+  }
+  if (at_sign("^") && at_command("prime", 1)) {
+    at_ += 2;
+    name += "'";
+  }
+  if (!at_sign("(") || peek().gap != Gap::none) return terms_.symbol(name);
+  if (name == "C" && at_sign(",", 2)) {
+    const auto two = call_arguments();
+    return two.size() == 2 ? terms_.call(Function::binomial, two) : kNone;
+  }
+  const bool usual = Text("fghFGH").find(name[0]) != Text::npos;
+  const bool defined = at_ == 1 && at_sign(")", 2) && at_sign("=", 3);  // P(x) = ...
+  if (!usual && !defined) return terms_.symbol(name);
+  const auto arguments = call_arguments();
+  return arguments.empty() ? kNone : terms_.call(Function::function, arguments, name);
+}
+
+Id Parser::command() {
+  const Text name = tokens_[at_++].text;
+  Function which;
+  if (name == "frac" || name == "dfrac" || name == "tfrac" || name == "cfrac" || name == "over")
+    return fraction();
+  if (name == "sqrt") return root();
+  if (name == "binom" || name == "dbinom" || name == "tbinom") {
+    const Id top = argument();
+    return terms_.call(Function::binomial, std::array{top, argument()});
+  }
+  if (name == "pi") return terms_.constant(Constant::pi);
+  if (name == "infty") return terms_.constant(Constant::infinity);
+  if (name == "imath") return terms_.constant(Constant::i);
+  if (name == "mathbb") return number_set();
+  if (name == "emptyset" || name == "varnothing") return terms_.make(Op::number_set, 0, {});
+  if (name == "{") return set_braces();
+  if (name == "lbrace") return set_braces();
+  if (name == "lvert" || name == "vert") return bars(name == "vert" ? "vert" : "rvert");
+  if (name == "|" || name == "lVert" || name == "Vert")
+    return bars(name == "lVert" ? "rVert" : name);
+  if (name == "lfloor") return between("rfloor", Function::floor);
+  if (name == "lceil") return between("rceil", Function::ceil);
+  if (name == "langle") return angle();
+  if (name == "begin") return environment();
+  if (name == "sum" || name == "prod") return big_operator(name == "sum");
+  if (name == "$") return currency("dollar^1 ");
+  if (name == "euro") return currency("euro^1 ");
+  if (name == "pounds") return currency("sterling^1 ");
+  if (name == "yen") return currency("yen^1 ");
+  if (name == "overline" || name == "bar") {
+    const Id value = argument();  // a conjugate; over digits it is literal's
+    return terms_.call(Function::conjugate, std::array{value});
+  }
+  if (find_function(name, which)) return function(which);
+  if (name == "angle") return atom();  // \angle ABC
+  if (is_greek(name)) return symbol(std::string(name));
+  return kNone;
+}
+
+Id Parser::currency(Text dimension) {
+  const Id value = at_sign("-") ? unary() : postfix();
+  return terms_.make(Op::quantity, 0, std::array{value, terms_.integer(1)}, dimension);
+}
+
+Id Parser::number_set() {
+  const Text name = tokens_[at_++].text;
+  if (name.size() != 1 || Text("NZQRC").find(name[0]) == Text::npos) return kNone;
+  std::string set(name);
+  if (take_sign("^")) set.append("^").append(script());
+  return terms_.make(Op::number_set, 0, {}, set);
+}
+
+Id Parser::fraction() {
+  const Id top = argument();
+  const Id bottom = argument();
+  return terms_.divide(top, bottom);
+}
+
+Id Parser::root() {
+  Id degree = terms_.integer(2);
+  if (take_sign("[")) {
+    degree = additive();
+    if (!take_sign("]")) return kNone;
+  }
+  return terms_.call(Function::root, std::array{argument(), degree});
+}
+
+/// The argument of a command: a group, or one token; of digits the first (\frac12).
+Id Parser::argument() {
+  if (peek().kind == Lexeme::number && peek().text.size() > 1 &&
+      peek().text.find('.') == Text::npos) {
+    Token& digits = tokens_[at_];
+    const Id first = terms_.integer(digits.text[0] - '0');
+    digits.text.remove_prefix(1);
+    digits.gap = Gap::none;
+    return first;
+  }
+  if (peek().kind == Lexeme::number) return literal();
+  if (peek().kind == Lexeme::word && peek().text.size() > 1) {
+    Token& letters = tokens_[at_];
+    Function which;
+    if (!find_function(letters.text, which) && letters.text != "pi") {
+      const Text first = letters.text.substr(0, 1);
+      letters.text.remove_prefix(1);
+      return word_part(first);
+    }
+  }
+  if (at_sign("-")) return unary();
+  return atom();
+}
+
+/// A function with its power and argument: \sin^2 x, \sin^{-1} x, \log_2 8, f(x, y).
+Id Parser::function(Function which) {
+  if (which == Function::log || which == Function::ln) return logarithm(which);
+  if (which == Function::binomial || which == Function::gcd || which == Function::lcm ||
+      which == Function::max || which == Function::min) {
+    const auto arguments = call_arguments();
+    return arguments.size() >= 2 ? terms_.call(which, arguments) : kNone;
+  }
+  Id power = kNone;
+  if (take_sign("^")) power = argument();
+  const Id inner = argument_of_function();
+  if (inner == kNone) return kNone;
+  if (terms_.is(power, Op::number) && terms_.value(power) == -1) {
+    const std::optional<Function> inverse = which == Function::sin   ? std::optional(Function::asin)
+                                            : which == Function::cos ? std::optional(Function::acos)
+                                            : which == Function::tan ? std::optional(Function::atan)
+                                                                     : std::nullopt;
+    return inverse ? terms_.call(*inverse, std::array{inner}) : kNone;
+  }
+  const Id value = terms_.call(which, std::array{inner});
+  return power == kNone ? value : terms_.power(value, power);
+}
+
+Id Parser::logarithm(Function which) {
+  Id base = kNone, power = kNone;
+  if (take_sign("_")) base = argument();
+  if (take_sign("^")) power = argument();
+  if (base == kNone && take_sign("_")) base = argument();
+  if (tokens_[at_ - 1].text == "lg") base = terms_.integer(10);
+  const Id inner = argument_of_function();
+  Id value = kNone;
+  if (base == kNone) {
+    value = terms_.call(which, std::array{inner});
+  } else {
+    value = terms_.divide(terms_.call(Function::ln, std::array{inner}),
+                          terms_.call(Function::ln, std::array{base}));
+  }
+  return power == kNone ? value : terms_.power(value, power);
+}
+
+/// "(x + 1)", or without brackets a product without signs: "2x", "30^\circ", but not "x + 1".
+Id Parser::argument_of_function() {
+  if (at_sign("(") || at_sign("[") || at_command("|")) {
+    const Id value = atom();
+    return at_sign("!") || at_command("circ") ? postfix_of(value) : value;
+  }
+  if (at_sign("-")) return unary();
+  return implicit_product();
+}
+
+Id Parser::implicit_product() {
+  std::vector<Id> factors = {postfix()};
+  Function which;
+  while (factors.back() != kNone && begins_value() && peek().kind != Lexeme::number &&
+         !at_sign("(") && !at_sign("[") && !at_command("sum") && !at_command("begin") &&
+         !find_function(peek().text, which)) {
+    factors.push_back(postfix());
+  }
+  // \ln 2/3 is left to its reader; 2\pi/3 under a sine is one angle.
+  if (factors.back() != kNone && factors.size() > 1 && at_sign("/") &&
+      peek(1).kind == Lexeme::number) {
+    ++at_;
+    factors.push_back(terms_.power(postfix(), terms_.integer(-1)));
+  } else if (factors.back() != kNone && terms_.is_constant(factors[0], Constant::pi) &&
+             at_sign("/")) {
+    ++at_;
+    factors.push_back(terms_.power(postfix(), terms_.integer(-1)));
+  }
+  if (factors.back() == kNone) return kNone;
+  return terms_.product(factors);
+}
+
+/// \sum_{k=1}^{n} and \prod with few terms are written out.
+Id Parser::big_operator(bool sum) {
+  static constexpr std::int64_t kMaxTerms = 1000;
+  Id lower = kNone, upper = kNone;
+  for (int part = 0; part < 2; ++part) {
+    if (take_sign("_")) {
+      if (!take_sign("{")) return kNone;
+      lower = relation();
+      if (!take_sign("}")) return kNone;
+    } else if (take_sign("^")) {
+      upper = argument();
+    }
+  }
+  const Id body = multiplicative();
+  if (body == kNone || !terms_.is(lower, Op::relation) || !terms_.is(upper, Op::number))
+    return kNone;
+  const Id variable = terms_.child(lower, 0), first = terms_.child(lower, 1);
+  if (!terms_.is(variable, Op::symbol) || !terms_.is(first, Op::number)) return kNone;
+  const auto from = small_integer(terms_.value(first)), to = small_integer(terms_.value(upper));
+  if (!from || !to || *to - *from > kMaxTerms) return kNone;
+  std::vector<Id> parts = {terms_.integer(sum ? 0 : 1)};
+  for (std::int64_t k = *from; k <= *to; ++k) {
+    parts.push_back(terms_.substitute(body, variable, terms_.integer(k)));
+    if (parts.back() == kNone) return kNone;
+  }
+  return sum ? terms_.sum(parts) : terms_.product(parts);
+}
+
+}  // namespace r1::math
