@@ -9,6 +9,7 @@ command -v make >/dev/null || missing+=(make)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 python3 -c 'import sysconfig, os; assert os.path.exists(sysconfig.get_path("include") + "/Python.h")' \
   2>/dev/null || missing+=(python3-dev)
+[ -e /usr/include/boost/multiprecision/cpp_int.hpp ] || missing+=(libboost-dev)
 [ -e /usr/include/gtest/gtest.h ] || missing+=(libgtest-dev)
 
 [ ${#missing[@]} -eq 0 ] && exit 0

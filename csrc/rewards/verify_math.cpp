@@ -27,7 +27,7 @@ std::size_t useful_threads(std::span<const std::string_view> completions, int th
 
 Verdict verify_math(std::string_view completion, std::string_view gold,
                     const MathPolicy& policy) noexcept {
-  const std::string_view answer = find_answer(completion);
+  const std::string_view answer = find_answer(completion, policy.last_number);
   return {math_equal(answer, find_gold_answer(gold), policy), answer};
 }
 
@@ -42,7 +42,7 @@ void verify_math(std::span<const std::string_view> completions,
       if (begin >= completions.size()) return;
       const std::size_t end = std::min(begin + kRowsAtOnce, completions.size());
       for (std::size_t n = begin; n < end; ++n) {
-        const std::string_view answer = find_answer(completions[n]);
+        const std::string_view answer = find_answer(completions[n], policy.last_number);
         verdicts[n] = {math_equal(answer, find_gold_answer(golds[n]), policy, scratch), answer};
       }
     }

@@ -153,9 +153,10 @@ Ball<Real> atan(const Ball<Real>& a) {
 }
 
 template <class Real>
-Ball<Real> pi() {
+const Ball<Real>& pi() {
   using std::atan;
-  return Ball<Real>::rounded(4 * atan(Real(1)), 0);
+  static const Ball<Real> value = Ball<Real>::rounded(4 * atan(Real(1)), 0);
+  return value;
 }
 
 }  // namespace r1::math

@@ -186,7 +186,7 @@ Truth Equality::matching(Ids a, Ids b, bool as_sets) {
   std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(left));
   std::set_difference(b.begin(), b.end(), a.begin(), a.end(), std::back_inserter(right));
   if (!as_sets && left.size() != right.size()) return Truth::no;
-  if (left.size() * right.size() > 4'096) return Truth::unknown;
+  if (left.size() * right.size() > 65'536) return Truth::unknown;
 
   bool unknown = false;
   std::vector<std::vector<std::size_t>> partners(left.size());

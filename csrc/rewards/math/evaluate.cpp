@@ -307,6 +307,12 @@ Value<Real> Evaluator<Real>::real_call(Function function, const Ball<Real>& x) {
     case Function::ceil:
     case Function::sign:
       return rounding(function, x);
+    case Function::factorial:
+    case Function::binomial:
+    case Function::gcd:
+    case Function::lcm:
+    case Function::mod:  // folded where they are small; there is nothing to say of the others
+      return Box::none(State::imprecise);
     default:
       return Box::none(State::undefined);
   }
@@ -359,6 +365,6 @@ Ball<Real> Evaluator<Real>::log_magnitude(Id id) {
 
 template class Evaluator<double>;
 template class Evaluator<Float<256>>;
-template class Evaluator<Float<2048>>;
+template class Evaluator<Float<1024>>;
 
 }  // namespace r1::math

@@ -63,6 +63,6 @@ class Evaluator {
 
 extern template class Evaluator<double>;
 extern template class Evaluator<Float<256>>;
-extern template class Evaluator<Float<2048>>;
+extern template class Evaluator<Float<1024>>;
 
 }  // namespace r1::math

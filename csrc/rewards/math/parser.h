@@ -38,7 +38,7 @@ class Parser {
   const Ambiguity& ambiguity() const { return ambiguity_; }
 
  private:
-  static constexpr int kMaxDepth = 64;
+  static constexpr int kMaxDepth = 200;
 
   // parser.cpp: levels
   Id alternatives();
@@ -83,7 +83,7 @@ class Parser {
   Id environment_rows(std::string_view name);
   Id determinant(Id matrix);
   Id argument();
-  std::vector<Id> elements();
+  std::vector<Id> elements(int bars = 0);
   std::vector<Id> call_arguments();
 
   // literal.cpp: numbers as written

@@ -22,15 +22,21 @@ Id Parser::group() {
   return round_or_square(sign);
 }
 
-/// What is between commas, up to whatever closes it.
-std::vector<Id> Parser::elements() {
-  const int bars = std::exchange(bars_, 0);
+/// What is between commas, up to whatever closes it. Inside brackets a comma separates: (1,234) is
+/// a pair, or (1,2) and [1,2] would both be 1.2.
+std::vector<Id> Parser::elements(int bars) {
+  const int bars_before = std::exchange(bars_, bars);
+  const Reading reading = std::exchange(reading_, {Reading::Commas::list, reading_.letter_units});
+  const Ambiguity ambiguity = ambiguity_;
   std::vector<Id> found;
   do {
     found.push_back(relation());
     if (found.back() == kNone) return {};
   } while (take_sign(",") || take_sign(";"));
-  bars_ = bars;
+  bars_ = bars_before;
+  reading_ = reading;
+  ambiguity_.thousands = ambiguity.thousands;
+  ambiguity_.decimal = ambiguity.decimal;
   return found;
 }
 
@@ -69,13 +75,8 @@ Id Parser::braces() {
 Id Parser::set_braces() {
   const auto closes = [&] { return take_command("}") || take_command("rbrace"); };
   if (closes()) return terms_.make(Op::number_set, 0, {});
-  const int bars = std::exchange(bars_, -1);  // a bar or colon here begins the condition
-  std::vector<Id> members;
-  do {
-    members.push_back(relation());
-    if (members.back() == kNone) return kNone;
-  } while (take_sign(",") || take_sign(";"));
-  bars_ = bars;
+  const std::vector<Id> members = elements(-1);  // a bar or colon here begins the condition
+  if (members.empty()) return kNone;
   if (members.size() == 1 &&
       (take_sign("|") || take_command("mid") || take_sign(":") || take_command("vert"))) {
     const Id condition = alternatives();
@@ -116,11 +117,7 @@ std::vector<Id> Parser::call_arguments() {
   const bool set = at_command("{");
   if (!set && !at_sign("(") && !at_sign("[")) return {};
   ++at_;
-  std::vector<Id> found;
-  const Reading reading = reading_;
-  reading_.commas = Reading::Commas::list;
-  found = elements();
-  reading_ = reading;
+  std::vector<Id> found = elements();
   if (set ? take_command("}") : take_sign(")") || take_sign("]")) return found;
   return {};
 }

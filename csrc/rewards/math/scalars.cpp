@@ -11,7 +11,7 @@ namespace r1::math {
 namespace {
 
 using Wide = Float<256>;
-using Widest = Float<2048>;
+using Widest = Float<1024>;
 
 const Point kNoPoint;
 
@@ -184,8 +184,8 @@ Truth Scalars::balls(Id a, Id b, const Point& point, bool complex) {
   return minus(left, right).has_zero() ? Truth::yes : Truth::no;
 }
 
-/// Constants: balls that do not meet prove a difference; those that still do at 2,048 bits agree to
-/// 600 digits, which no answer does by chance.
+/// Constants: balls that do not meet prove a difference; those that still do at 1,024 bits agree to
+/// 300 digits, which no answer does by chance.
 Truth Scalars::constants(Id a, Id b) {
   if (balls<double>(a, b, kNoPoint, true) == Truth::no) return Truth::no;
   Evaluator<Wide> wide(terms_, kNoPoint, decimal_logs_);
@@ -201,7 +201,7 @@ Truth Scalars::constants(Id a, Id b) {
   if (!difference.fine()) return Truth::unknown;
   if (!difference.has_zero()) return Truth::no;
   using std::ldexp;
-  const Widest close = ldexp(Widest(1), -1900);
+  const Widest close = ldexp(Widest(1), -940);
   const Value<Widest> size = widest.at(a);
   const Widest scale = 1 + abs(size.re.mid) + abs(size.im.mid);
   const bool sharp = difference.re.rad <= close * scale && difference.im.rad <= close * scale;

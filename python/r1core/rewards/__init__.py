@@ -14,11 +14,13 @@ from r1core.rewards.functions import (
     soft_overlong_punishment,
     tag_count_reward,
 )
+from r1core.rewards.math_policy import MathPolicy
 from r1core.rewards.scoring import score_rollouts
 from r1core.rewards.spec import RewardSpec
 from r1core.rewards.verify import Verdict, format_faults, math_equal, single_tags, verify_math
 
 __all__ = [
+    "MathPolicy",
     "RewardSpec",
     "Verdict",
     "accuracy_reward",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from r1core import _C
+from r1core.rewards.math_policy import DEFAULT_POLICY, MathPolicy
 
 Status = Literal["correct", "wrong", "no_answer", "unparsed_answer", "unparsed_gold", "over_limit"]
 Style = Literal["think_answer", "think_summary"]
@@ -38,18 +39,28 @@ class Verdict(NamedTuple):
 
 
 def verify_math(
-    completions: Sequence[str], golds: Sequence[str], *, threads: int | None = None
+    completions: Sequence[str],
+    golds: Sequence[str],
+    *,
+    policy: MathPolicy = DEFAULT_POLICY,
+    threads: int | None = None,
 ) -> list[Verdict]:
-    r"""Grade the final answer of each completion against a gold, as exact numbers.
+    r"""Grade the final answer of each completion against a gold, as mathematics.
 
-    The answer is the body of the last `<answer>`, or else the last `\boxed{...}`; where there is a
-    `</think>`, only what comes after it counts. Golds are bare, boxed, or worked solutions that end
-    in GSM8K's `#### 18`. Integers, decimals, fractions, thousands, currency and percent
-    are read; their values are compared exactly, whatever their length.
+    The answer is the body of the last `<answer>`, or else the last `\boxed{...}`, or else what
+    follows a marker ("The answer is", "####", and their like in Chinese, French, German and
+    Spanish), or else a last line that is a formula, or its last number; where there is a `</think>`,
+    only what comes after it counts. Golds are bare, boxed, or worked solutions that end in GSM8K's
+    `#### 18`. docs/verifier.md lists the kinds of answers: numbers of every spelling, expressions,
+    sets, intervals, matrices, equations, inequalities, words.
+
+    Arithmetic is exact. Work is bounded by counted steps, not by a clock: no input hangs, and the
+    verdict is the same on every machine.
 
     Args:
         completions: N texts; any characters, lone surrogates included.
         golds: N texts.
+        policy: what counts as the same where conventions differ.
         threads: at most this many, >= 1; None takes every core. The verdicts do not depend on it.
 
     Returns:
@@ -57,18 +68,15 @@ def verify_math(
 
     Raises:
         ValueError: not one gold per completion, or an item that is no string.
-
-    Note:
-        A percent sign on one side only is read both ways: "45%" equals both "0.45" and "45".
     """
     if threads is None:
         threads = os.cpu_count() or 1
-    return [Verdict(*row) for row in _C.verify_math(completions, golds, threads)]
+    return [Verdict(*row) for row in _C.verify_math(completions, golds, policy, threads)]
 
 
-def math_equal(answer: str, gold: str) -> Verdict:
+def math_equal(answer: str, gold: str, policy: MathPolicy = DEFAULT_POLICY) -> Verdict:
     """Compare two bare answers, as `verify_math` does once it has found them."""
-    return Verdict(_C.math_equal(answer, gold), answer)
+    return Verdict(_C.math_equal(answer, gold, policy), answer)
 
 
 def format_faults(texts: Sequence[str], *, style: Style = "think_answer") -> list[str]:

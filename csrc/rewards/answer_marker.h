@@ -1,0 +1,19 @@
+#pragma once
+#include <string_view>
+
+namespace r1 {
+
+/// What follows the last words that announce an answer, within the last two kilobytes: "The final
+/// answer is $5$.", "**Answer:** 5", "#### 5", a heading "# Answer", and their like in Chinese,
+/// French, German and Spanish. Null where nothing announces one.
+std::string_view find_marked_answer(std::string_view text, bool last_number) noexcept;
+
+/// What a last line says without announcing it: the whole line if it is a formula, else its last
+/// formula, else its last number if `last_number`; null where it has none.
+std::string_view find_last_line_answer(std::string_view text, bool last_number) noexcept;
+
+/// The answer inside a stretch of prose, or the stretch itself where it is no prose: a formula
+/// between dollars, or the number in "she has 18 dollars".
+std::string_view narrow_to_answer(std::string_view prose, bool last_number) noexcept;
+
+}  // namespace r1
