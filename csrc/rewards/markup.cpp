@@ -29,9 +29,10 @@ std::size_t end_of_formula(std::string_view text, std::size_t at) noexcept {
     if (text[i] == '\n' && i + 1 < limit && text[i + 1] == '\n') return npos;
     if (text[i] == '\\') ++i;  // "\$" too
     if (i >= limit || text[i] != '$') continue;
+    // The next dollar ends the formula, or there is none: TeX has no dollar inside of one.
     const bool before = i > at + 1 && !is_space(text[i - 1]);
     const bool behind = i + 1 < text.size() && is_digit(text[i + 1]);
-    if (before && !behind) return i + 1;
+    return before && !behind ? i + 1 : npos;
   }
   return npos;
 }

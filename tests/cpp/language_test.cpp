@@ -49,6 +49,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Row{"InlineMath", "so $abc + def$ is", 2, 0, 0},
                     Row{"DisplayMath", "so $$abc\n\n def$$ is", 2, 0, 0},
                     Row{"Prices", "It costs $5 and then $6 more", 5, 0, 0},
+                    Row{"PriceBeforeMath", "It costs $5 if $ab$ is", 4, 0, 0},
                     Row{"UnclosedMath", "so $abc def", 3, 0, 0},
                     Row{"Parentheses", R"(so \(abc\) is)", 2, 0, 0},
                     Row{"Brackets", R"(so \[abc def\] is)", 2, 0, 0},
