@@ -25,7 +25,6 @@ from r1core.rewards import (
     tag_count_reward,
     token_repetition_penalty,
 )
-from r1core.rewards.verl import compute_score, compute_scores
 
 ROOT = Path(__file__).parents[2]
 GOOD = "<think>6 * 7</think><answer>42</answer>"
@@ -67,7 +66,6 @@ def test_any_text_scores_in_range(text):
     assert 0 <= 2 * loop.period <= loop.length <= len(text)
     assert json_format_reward(["q"], [text])[0] in (0, 1)
     assert -1 <= cosine_length_reward(["q"], [text], answer=["42"])[0] <= 1
-    assert compute_score("gsm8k", text, "42")["score"] in (0, 1)
 
 
 def test_language_consistency_is_the_share_of_words_in_the_language():
@@ -269,31 +267,6 @@ def test_format_rewards_see_what_the_prompt_opened():
     assert format_reward(["q", "q <think>"], [rest, rest], prefix="<think>") == [1, 1]
     assert format_reward(["q <think>"], [rest], prefix="") == [0]
     assert format_faults([rest]) == ["no <think> where it belongs"]
-
-
-def test_compute_score_has_the_shape_of_verl():
-    good = compute_score("openai/gsm8k", GOOD, "6 * 7 = 42\n#### 42", {"index": 3}, split="train")
-    assert good == {"score": 1.0, "acc": 1.0, "status": "correct", "pred": "42"}
-    assert compute_score("math", GOOD, 42)["score"] == 1
-    assert compute_score("math", GOOD, ["41", "42"])["score"] == 1
-    assert compute_score("math", BAD, ["41", "42"])["status"] == "wrong"
-    unparsed = compute_score("math", GOOD, "")
-    assert (unparsed["score"], unparsed["status"]) == (0, "unparsed_gold")
-    assert compute_score("math", GOOD, [])["status"] == "unparsed_gold"
-
-
-def test_compute_scores_grades_a_batch():
-    scores = compute_scores(
-        data_sources=["math"] * 3,
-        solution_strs=[GOOD, BAD, "none"],
-        ground_truths=["42"] * 3,
-        extra_infos=[None] * 3,
-    )
-    assert [row["score"] for row in scores] == [1, 0, 0]
-    assert [row["status"] for row in scores] == ["correct", "wrong", "no_answer"]
-    assert len({tuple(row) for row in scores}) == 1
-    with pytest.raises(ValueError, match="answer_type must be 'math', 'choice' or None"):
-        compute_scores([], [], [], answer_type="code")
 
 
 def test_rewards_resolve_by_path_with_options():
