@@ -245,6 +245,8 @@ def test_json_format_reward_takes_only_json(text, score):
 def test_json_format_reward_asks_for_keys():
     texts = ['{"a": 1, "b": 2}', '{"a": 1}', '["a", "b"]', '"ab"']
     assert json_format_reward(["q"] * 4, texts, keys=["a", "b"]) == [1, 0, 0, 0]
+    with pytest.raises(ValueError, match="keys must be a list of names; got 'ab'"):
+        json_format_reward(["q"], texts[:1], keys="ab")
 
 
 @given(

@@ -26,10 +26,15 @@ def json_format_reward(
         keys: the JSON must be an object with these; others may be there.
         columns: not used.
 
+    Raises:
+        ValueError: `keys` is a text.
+
     Note:
         JSON is RFC 8259's: no NaN or Infinity, no comments, nothing before or after. Values nested
         deeper than Python's parser goes, about 1000 levels, score 0.
     """
+    if isinstance(keys, str):
+        raise ValueError(f"json_format_reward: keys must be a list of names; got {keys!r}")
     return [float(is_json(json_text(text_of(completion)), keys)) for completion in completions]
 
 
