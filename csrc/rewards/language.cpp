@@ -105,7 +105,7 @@ class WordCounter {
       ++size_;
     };
     const bool upper = (code >= 'A' && code <= 'Z') || (code >= 0xC0 && code <= 0xDE);
-    if (upper && function_words_) code |= 0x20;
+    if (upper) code |= 0x20;
     if (code < 0x80) return put(code);
     put(0xC0 | code >> 6);  // garbage above U+07FF, which is in no list
     put(0x80 | (code & 0x3F));

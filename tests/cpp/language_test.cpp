@@ -38,7 +38,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"Empty", "", 0, 0, 0}, Row{"Plain", "So it is four.", 4, 0, 0},
         Row{"Han", "我们先算。", 0, 4, 0}, Row{"HanBesideLatin", "用Python写code", 2, 2, 0},
         Row{"Fullwidth", "Ｓｏ it is", 3, 0, 0}, Row{"LoneLettersAreSymbols", "x + y = π", 0, 0, 0},
-        Row{"FunctionNames", "sin log max 的", 0, 1, 0}, Row{"DeltaX", "Δx of", 1, 0, 0},
+        Row{"FunctionNames", "sin Log MAX 的", 0, 1, 0}, Row{"DeltaX", "Δx of", 1, 0, 0},
         Row{"Kana", "ひらがなカナー", 0, 0, 6}, Row{"KoreanParticle", "Python을 쓴다", 1, 0, 2},
         Row{"Thai", "ภาษาไทย", 0, 0, 1}, Row{"CombiningMarks", "cafe\u0301 nai\u0308ve", 2, 0, 0},
         Row{"Digits", "3rd 10km x1", 2, 0, 0}, Row{"OtherScript", "ᚠᚢᚦ", 0, 0, 1}),
@@ -116,6 +116,14 @@ INSTANTIATE_TEST_SUITE_P(Shares, LanguageShare,
                                          Share{"Homoglyph", "en", "so w\u0430it", 0.5},
                                          Share{"Greek", "el", "άρα είναι", 1}),
                          [](const auto& test) { return test.param.name; });
+
+TEST(CountWords, CountsTheSameWordsWithFunctionWords) {
+  r1::LanguageOptions options = kAll;
+  options.function_words = true;
+  const auto counts = count_words("Min is The sum", options);
+  EXPECT_EQ(counts.words, count_words("Min is The sum", kAll).words);
+  EXPECT_EQ(counts.any_function_words, 2u);
+}
 
 TEST(LanguageShare, SaysNothingOfAFewWords) {
   const auto& english = *r1::find_language("en");

@@ -29,7 +29,8 @@ std::size_t latin_words(const std::string& text) {
     const std::vector<std::string> names = {"cos", "cot", "csc", "det",  "exp", "gcd",
                                             "lcm", "lim", "ln",  "log",  "max", "min",
                                             "mod", "sec", "sin", "sqrt", "tan"};
-    const std::string word = text.substr(at, end - at);
+    std::string word = text.substr(at, end - at);
+    for (char& c : word) c = static_cast<char>(c | 0x20);
     count += word.size() > 1 && std::find(names.begin(), names.end(), word) == names.end();
     at = end + 1;
   }
