@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 
+from r1core import _C
+
 MAX_PERIOD = 256
 """Longest unit of a loop looked for, in tokens: a long sentence, a line of working."""
 
@@ -37,30 +39,9 @@ def loop_length(tokens: Sequence[Hashable]) -> int:
     The longest suffix of the last `WINDOW` tokens with a period of at most `MAX_PERIOD` that stands
     at least `MIN_REPEATS` times and covers at least `MIN_LOOP` tokens.
     """
-    backwards = tokens[-WINDOW:][::-1]  # a suffix becomes a prefix
-    borders = prefix_borders(backwards)
-    for length in range(len(backwards), MIN_LOOP - 1, -1):
-        period = length - borders[length]
-        if period <= MAX_PERIOD and length >= MIN_REPEATS * period:
-            return length
-    return 0
-
-
-def prefix_borders(tokens: Sequence[Hashable]) -> list[int]:
-    """Return, for each prefix, the longest proper prefix that is its suffix too.
-
-    Knuth, Morris and Pratt's failure function: a prefix of length L has the period L - border[L].
-    """
-    borders = [0] * (len(tokens) + 1)
-    border = 0
-    for length in range(2, len(tokens) + 1):
-        token = tokens[length - 1]
-        while border and tokens[border] != token:
-            border = borders[border]
-        if tokens[border] == token:
-            border += 1
-        borders[length] = border
-    return borders
+    numbers: dict[Hashable, int] = {}  # equal tokens, of whatever kind, are one number
+    window = [numbers.setdefault(token, len(numbers)) for token in tokens[-WINDOW:]]
+    return _C.token_loop(window, MAX_PERIOD, MIN_REPEATS, MIN_LOOP)[0]
 
 
 def repeated_ngram_share(tokens: Sequence[Hashable], n: int = 4) -> float:

@@ -13,15 +13,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace {
 
-const std::vector<std::string> kSeeds = {"<think>a</think><answer>4</answer>",
-                                         "<think>\n\\boxed{\\frac{1}{2}}\n</think> \\boxed{3}",
-                                         "\\fbox{\\{1\\}} <answer> \\boxed{4} </answer>",
-                                         "9 * 2 = $18\n#### 1,234.50",
-                                         "",
-                                         "\\frac{-1}{2}|-0.5",
-                                         "45%|$0.45",
-                                         "999/99900|**1%**",
-                                         "1,234.50|{1234.5}."};
+const std::vector<std::string> kSeeds = {
+    "<think>a</think><answer>4</answer>",
+    "<think>\n\\boxed{\\frac{1}{2}}\n</think> \\boxed{3}",
+    "\\fbox{\\{1\\}} <answer> \\boxed{4} </answer>",
+    "9 * 2 = $18\n#### 1,234.50",
+    "",
+    "\\frac{-1}{2}|-0.5",
+    "45%|$0.45",
+    "999/99900|**1%**",
+    "1,234.50|{1234.5}.",
+    "wait wait, so $x + 1$ is `f(x)` \\(y\\)",
+    "\\begin{a} b \\end{a} https://a.b/c 我们\u200B先 w\u0430it",
+    "数を足す Python을 ภาษา \u202Eمی\u200Cخ <b> ```c"};
 const std::vector<std::string> kTokens = {
     "<think>", "</think>", "<answer>", "</answer>", "\\boxed{", "\\fbox{", "boxed{", "{",
     "}",       "\\",       "#### ",    "<",         "\n",       " ",       "7",      "-",

@@ -8,28 +8,49 @@ A completion is data: whatever it holds, it gets a verdict and never an exceptio
 and its kin have TRL's call shape and work in a TRL trainer; TRL's rewards work here.
 """
 
-from r1core.rewards.functions import (
-    accuracy_reward,
-    format_reward,
+from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_reward
+from r1core.rewards.json_format import json_format_reward
+from r1core.rewards.language import language_consistency, language_consistency_reward
+from r1core.rewards.length import (
+    cosine_length,
+    cosine_length_reward,
     soft_overlong_punishment,
-    tag_count_reward,
+    soft_overlong_punishment_reward,
 )
 from r1core.rewards.math_policy import MathPolicy
+from r1core.rewards.repetition import (
+    Loop,
+    longest_periodic_suffix,
+    repetition_penalty,
+    repetition_penalty_reward,
+    token_repetition_penalty,
+)
 from r1core.rewards.scoring import score_rollouts
 from r1core.rewards.spec import RewardSpec
 from r1core.rewards.verify import Verdict, format_faults, math_equal, single_tags, verify_math
 
 __all__ = [
+    "Loop",
     "MathPolicy",
     "RewardSpec",
     "Verdict",
     "accuracy_reward",
+    "cosine_length",
+    "cosine_length_reward",
     "format_faults",
     "format_reward",
+    "json_format_reward",
+    "language_consistency",
+    "language_consistency_reward",
+    "longest_periodic_suffix",
     "math_equal",
+    "repetition_penalty",
+    "repetition_penalty_reward",
     "score_rollouts",
     "single_tags",
     "soft_overlong_punishment",
+    "soft_overlong_punishment_reward",
     "tag_count_reward",
+    "token_repetition_penalty",
     "verify_math",
 ]

@@ -15,6 +15,8 @@ from r1core.rewards.verify import FORMAT_OK, Style, format_faults, single_tags, 
 
 Completion = str | Sequence[dict[str, Any]]
 
+THINK = "<think>"
+
 
 def accuracy_reward(
     prompts: Sequence[Any],
@@ -67,28 +69,56 @@ def format_reward(
     completions: Sequence[Completion],
     *,
     style: Style = "think_answer",
-    prefix: str = "",
+    prefix: str | None = None,
     **columns: Any,
 ) -> list[float]:
     """Score 1 where a completion follows the template, else 0; see `format_faults`.
 
     Args:
-        prompts: not used.
+        prompts: N prompts; see `prefix`.
         completions: N replies.
         style: "think_answer" or "think_summary".
         prefix: put in front of each completion: "<think>" for a trainer whose chat template opens
-            the tag in the prompt. r1core's own stages do that by themselves.
+            the tag out of sight. None puts it where the prompt is a text that ends with <think> and
+            the completion does not begin with another. r1core's own stages do that by themselves.
         columns: not used.
     """
-    faults = format_faults([prefix + text_of(c) for c in completions], style=style)
+    faults = format_faults(opened(prompts, completions, prefix), style=style)
     return [float(fault == FORMAT_OK) for fault in faults]
 
 
 def tag_count_reward(
-    prompts: Sequence[Any], completions: Sequence[Completion], *, prefix: str = "", **columns: Any
+    prompts: Sequence[Any],
+    completions: Sequence[Completion],
+    *,
+    prefix: str | None = None,
+    **columns: Any,
 ) -> list[float]:
-    """Score a quarter for each of the four tags that occurs exactly once; order does not count."""
-    return [count / 4 for count in single_tags([prefix + text_of(c) for c in completions])]
+    """Score a quarter for each of the four tags that occurs exactly once; order does not count.
+
+    `prefix` is that of `format_reward`.
+    """
+    return [count / 4 for count in single_tags(opened(prompts, completions, prefix))]
+
+
+def opened(
+    prompts: Sequence[Any], completions: Sequence[Completion], prefix: str | None
+) -> list[str]:
+    """Return the completions' texts with what the template opened; see `format_reward`."""
+    texts = [text_of(completion) for completion in completions]
+    if prefix is not None:
+        return [prefix + text for text in texts]
+    if len(prompts) != len(texts):  # a caller that has none at hand
+        return texts
+    return [
+        THINK + text if opens_think(prompt) and not text.lstrip().startswith(THINK) else text
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+
+
+def opens_think(prompt: Any) -> bool:
+    """Tell whether a prompt is a text that leaves the completion inside of <think>."""
+    return isinstance(prompt, str) and prompt.rstrip().endswith(THINK)
 
 
 def text_of(completion: Completion) -> str:
@@ -112,35 +142,3 @@ def gold_text(gold: Any) -> str:
     if isinstance(gold, float) and math.isfinite(gold):
         return format(Decimal(repr(gold)), "f")
     return "" if gold is None else str(gold)
-
-
-def soft_overlong_punishment_reward(
-    prompts: Sequence[Any],
-    completions: Sequence[Completion],
-    *,
-    completion_ids: Sequence[Sequence[int]],
-    max_length: int,
-    cache: int,
-    **columns: Any,
-) -> list[float]:
-    """Punish completions that come near the length limit; see `soft_overlong_punishment`."""
-    return soft_overlong_punishment([len(ids) for ids in completion_ids], max_length, cache)
-
-
-def soft_overlong_punishment(lengths: Sequence[int], max_length: int, cache: int) -> list[float]:
-    """Score 0 up to `max_length - cache` tokens, falling to -1 at `max_length` (DAPO, eq. 13).
-
-    Args:
-        lengths: N lengths in tokens.
-        max_length: the length limit in tokens.
-        cache: the last so many of these are punished; in [1, max_length].
-
-    Raises:
-        ValueError: `cache` is out of range.
-    """
-    if not 1 <= cache <= max_length:
-        raise ValueError(
-            f"soft_overlong_punishment: cache must be in [1, {max_length}]; got {cache}"
-        )
-    free = max_length - cache
-    return [0.0 if n <= free else max(-1.0, (free - n) / cache) for n in lengths]

@@ -13,7 +13,7 @@ from functools import partial
 
 from r1core.policy import Policy
 from r1core.rewards import RewardSpec, score_rollouts
-from r1core.rewards.functions import soft_overlong_punishment_reward
+from r1core.rewards.length import soft_overlong_punishment_reward
 from r1core.sampling import sample_groups
 from r1core.stages.graded import Graded, join_graded
 from r1core.stages.metrics import Clock, rollout_metrics
