@@ -15,7 +15,7 @@ SOURCES = pyproject.toml CMakeLists.txt $(shell find csrc kernels python build_s
 
 # What `make bench` measures against, in an environment of its own.
 BENCH_VENV ?= .bench-venv
-PEERS := transformers==5.23.0 trl==1.16.0 peft==0.21.2 datasets==5.2.0
+PEERS := transformers==5.23.0 trl==1.16.0 peft==0.21.2 datasets==5.2.0 math-verify==0.9.0
 LLAMA_CPP := llama-cpp-python==0.3.36 gguf==0.19.0
 
 help:  ## List the targets

@@ -12,11 +12,6 @@ constexpr std::size_t kLongestFormula = 400;  // of one between single dollars
 constexpr std::size_t kLongestCode = 1000;    // of one between single backticks
 constexpr std::size_t kLongestTag = 200;
 
-constexpr bool is_letter(char c) noexcept {
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'z';
-}
-
 /// Where the run of `c` that begins at `at` ends.
 std::size_t end_of_run(std::string_view text, std::size_t at, char c) noexcept {
   return std::min(text.find_first_not_of(c, at), text.size());

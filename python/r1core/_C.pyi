@@ -3,6 +3,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from r1core.rewards.math_policy import MathPolicy
+
 Status = Literal["correct", "wrong", "no_answer", "unparsed_answer", "unparsed_gold", "over_limit"]
 
 torch_version: str

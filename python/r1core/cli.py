@@ -1,4 +1,4 @@
-"""The command line: `r1core run`, `r1core demo`, `r1core doctor`."""
+"""The command line: `r1core run`, `r1core demo`, `r1core verify`, `r1core doctor`."""
 
 from __future__ import annotations
 
@@ -71,6 +71,31 @@ def run_quietly(recipe: Recipe, directory: Path, *, overwrite: bool) -> None:
 
     logging.disable_progress_bar()
     run_recipe(recipe, directory, overwrite=overwrite)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A .jsonl, .json, .parquet or .csv file.")],
+    completion: Annotated[str | None, typer.Option(help="Column of the completions.")] = None,
+    gold: Annotated[str | None, typer.Option(help="Column of the golds.")] = None,
+    choice: Annotated[bool, typer.Option("--choice", help="Golds are letters of options.")] = False,
+    failures: Annotated[int, typer.Option(min=0, help="Failed rows to show.")] = 20,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A choice of MathPolicy: percent=hundredth."),
+    ] = None,
+) -> None:
+    """Grade a file of completions, and show the rows that failed and why."""
+    from r1core.verify_file import grade_file, parse_policy, print_graded
+
+    graded = grade_file(
+        path,
+        completion=completion,
+        gold=gold,
+        kind="choice" if choice else "math",
+        policy=parse_policy(policy or []),
+    )
+    print_graded(graded, Console(), failures=failures)
 
 
 @app.command()

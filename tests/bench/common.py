@@ -28,7 +28,12 @@ from machine import Ticks, load_percent, noise_percent, peak_growth
 from r1core.manifest import hardware, versions, write_atomic
 
 RESULTS = Path(__file__).parent / "results"
-PEERS = {"trl": "trl", "peft": "peft", "llama_cpp": "llama-cpp-python"}  # module -> distribution
+PEERS = {
+    "trl": "trl",
+    "peft": "peft",
+    "llama_cpp": "llama-cpp-python",
+    "math_verify": "math-verify",
+}  # module -> distribution
 IDLE_PERCENT = 5.0
 
 Phases = dict[str, float]

@@ -27,6 +27,7 @@ TITLES = {
     "loss_from_logits": "`grpo_loss_from_logits`, with gradient",
     "loss_from_hidden": "`grpo_loss_from_hidden`, with gradients",
     "forward": "Forward and backward",
+    "verify": "Grading",
     "step": "GRPO step",
 }
 

@@ -32,7 +32,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "plots",
     },
     {"report", "manifest", "recipe", "interrupt", "diagnosis", "trackers"},
-    {"run_directory", "stage_setup", "stage_run"},
+    {"run_directory", "stage_setup", "stage_run", "verify_file"},
     {"pipeline", "doctor"},
     {"cli", "__main__", "__init__"},
 ]
@@ -54,8 +54,8 @@ def test_kernels_know_neither_torch_nor_python_nor_containers(path):
     assert [name for name in includes(path) if not allowed.match(name)] == []
 
 
-@pytest.mark.parametrize("path", files("csrc/rewards/*"), ids=lambda p: p.name)
-def test_rewards_need_only_the_standard_library(path):
+@pytest.mark.parametrize("path", files("csrc/rewards/**/*.*"), ids=lambda p: p.name)
+def test_rewards_need_only_the_standard_library_and_boost(path):
     banned = re.compile(r"ATen|torch|c10|pybind11|Python|csrc/(?!rewards/)|kernels/")
     assert [name for name in includes(path) if banned.match(name)] == []
 
