@@ -321,7 +321,7 @@ bool Parser::begins_value() const {
       return find_function(token.text, function);
     }
     case Lexeme::sign:
-      return token.text == "(" || token.text == "[" || token.text == "{" ||
+      return token.text == "(" || (token.text == "[" && !reversed_) || token.text == "{" ||
              (token.text == "|" && bars_ == 0);
     case Lexeme::command: {
       static constexpr auto kNoValue = std::to_array<Text>(

@@ -125,7 +125,8 @@ class Parser {
   Ambiguity ambiguity_;
   std::size_t at_ = 0;
   int depth_ = 0;
-  int bars_ = 0;  // |...| that are open
+  int bars_ = 0;           // |...| that are open
+  bool reversed_ = false;  // inside ]a, b[, where [ closes
 };
 
 /// The function of that name, as LaTeX or plain text calls it.

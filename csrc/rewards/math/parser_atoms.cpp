@@ -160,6 +160,12 @@ Id Parser::symbol(std::string name) {
     at_ += 2;
     name += "'";
   }
+  const bool inverse = at_sign("^") && at_sign("{", 1) && at_sign("-", 2) &&
+                       at(Lexeme::number, "1", 3) && at_sign("}", 4) && at_sign("(", 5);
+  if (inverse && Text("fgh").find(name[0]) != Text::npos) {
+    at_ += 5;  // f^{-1}(x) is a function of its own
+    name += "^-1";
+  }
   if (!at_sign("(") || peek().gap != Gap::none) return terms_.symbol(name);
   if (name == "C" && at_sign(",", 2)) {
     const auto two = call_arguments();

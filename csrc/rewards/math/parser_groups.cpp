@@ -42,7 +42,9 @@ std::vector<Id> Parser::elements(int bars) {
 
 /// (a), (a, b), [a, b), ]a, b[ and so on.
 Id Parser::round_or_square(Text open) {
+  const bool reversed = std::exchange(reversed_, open == "]");
   const std::vector<Id> inside = elements();
+  reversed_ = reversed;
   if (inside.empty()) return kNone;
   const Text close = peek().text;
   const bool square_close = close == "[" && inside.size() == 2;  // ]a, b[

@@ -49,10 +49,10 @@ def verify_math(
 
     The answer is the body of the last `<answer>`, or else the last `\boxed{...}`, or else what
     follows a marker ("The answer is", "####", and their like in Chinese, French, German and
-    Spanish), or else a last line that is a formula, or its last number; where there is a
-    `</think>`, only what comes after it counts. Golds are bare, boxed, or worked solutions that end
-    in GSM8K's `#### 18`. docs/verifier.md lists the kinds of answers: numbers of every spelling, expressions,
-    sets, intervals, matrices, equations, inequalities, words.
+    Spanish), or else a last line that is a formula, or its last number. Where there is a
+    `</think>`, only what comes after it counts. Golds are bare, boxed, or worked solutions that
+    end in GSM8K's `#### 18`. docs/verifier.md lists the kinds of answers: numbers of every
+    spelling, expressions, sets, intervals, matrices, equations, inequalities, words.
 
     Arithmetic is exact. Work is bounded by counted steps, not by a clock: no input hangs, and the
     verdict is the same on every machine.
