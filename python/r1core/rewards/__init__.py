@@ -14,6 +14,7 @@ from r1core.rewards.functions import (
     soft_overlong_punishment,
     tag_count_reward,
 )
+from r1core.rewards.isolate import close_workers
 from r1core.rewards.scoring import score_rollouts
 from r1core.rewards.spec import RewardSpec
 from r1core.rewards.verify import Verdict, format_faults, math_equal, single_tags, verify_math
@@ -22,6 +23,7 @@ __all__ = [
     "RewardSpec",
     "Verdict",
     "accuracy_reward",
+    "close_workers",
     "format_faults",
     "format_reward",
     "math_equal",
