@@ -18,6 +18,10 @@ def length(completions, **columns):
     return [float(len(text)) for text in completions]
 
 
+def sevens(completion_ids, completions):
+    return [float(ids.count(7)) for ids in completion_ids]
+
+
 def rows(completions):
     return [len(completions)] * len(completions)
 
@@ -88,7 +92,7 @@ ORDERS = {
     HANG: loop,
     "sleep": lambda: time.sleep(300),
     "backtrack": backtrack,
-    "power": lambda: 10 ** 10**9,
+    "power": lambda: 10**10**9,
     "spawn": spawn_and_hang,
     "exit": lambda: os._exit(3),
     "sys.exit": lambda: sys.exit(3),
