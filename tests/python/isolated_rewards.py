@@ -72,6 +72,13 @@ def does_what_it_reads(completions):
     return length(completions)
 
 
+def hangs_on_some(completions):
+    for text in completions:
+        if len(text) % 3 == 0:
+            loop()
+    return length(completions)
+
+
 def loop():
     while True:
         pass

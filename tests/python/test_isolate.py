@@ -4,26 +4,15 @@ import functools
 import math
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
-import warnings
-from pathlib import Path
 
 import isolated_rewards as user
 import pytest
-from models import qwen3_policy
-from test_reasoning_rl import train
 from test_score_rollouts import length as length_here
 from test_score_rollouts import rollouts
 
-import r1core
-from r1core.recipe import RecipeError, parse_recipe, to_toml
 from r1core.rewards import RewardSpec, close_workers, score_rollouts
-from r1core.rewards.isolate import _POOLS
-from r1core.rewards.soft_deadline import forget_warnings
-from r1core.stages.metrics import reward_metrics
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,26 +36,6 @@ def scores(table):
 
 def lost(table):
     return sum(table.timeouts.values()), sum(table.crashes.values())
-
-
-def worker_pids():
-    return {w.process.pid for pool in _POOLS.values() for w in pool._workers}
-
-
-def running(pid):
-    """Tell whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
 
 
 @pytest.mark.parametrize("isolate", ["row", "batch"])
@@ -120,13 +89,6 @@ def test_a_batch_that_hangs_or_crashes_is_lost_as_a_whole():
     assert scores(isolated(["a"], user.does_what_it_reads, isolate="batch")) == [1]
 
 
-def test_what_a_call_has_started_ends_with_it():
-    table = isolated(["spawn"], user.does_what_it_reads, timeout_seconds=0.5)
-    assert lost(table) == (1, 0)
-    sleeping = ["pgrep", "-f", "^sleep 300$"]
-    assert wait_until(lambda: subprocess.run(sleeping, capture_output=True).returncode == 1)
-
-
 def test_an_error_is_the_callers_with_the_workers_traceback():
     with pytest.raises(RuntimeError, match=r"reward 'raises' raised KeyError: 'oops'") as caught:
         isolated(["a", "bad", "c"], user.raises)
@@ -167,39 +129,12 @@ def test_prints_of_a_function_do_not_reach_the_protocol(capfd):
     assert printed.out == "noise\nmore noise\n" and printed.err == "and more\n"
 
 
-def test_workers_are_kept_between_steps_and_replaced_one_by_one():
-    close_workers()
-    first = isolated(["a"] * 8, user.does_what_it_reads)
-    before = worker_pids()
-    assert len(before) == 2 and first.crashes == {"does_what_it_reads": 0}
-    isolated(["a"] * 8, user.does_what_it_reads)
-    assert worker_pids() == before
-    isolated(["a"] * 4 + ["exit"] + ["a"] * 4, user.does_what_it_reads)
-    assert len(worker_pids() & before) == 1
-    os.kill(next(iter(worker_pids())), signal.SIGKILL)  # between two steps, as the OOM killer may
-    time.sleep(0.1)
-    assert lost(isolated(["a"] * 4, user.does_what_it_reads)) == (0, 0)
-    pids = worker_pids()
-    close_workers()
-    assert not any(running(pid) for pid in pids) and not worker_pids()
-
-
-def test_a_worker_imports_neither_torch_nor_r1core():
-    assert scores(isolated(["a"], user.has_torch)) == [0]
-
-
 def test_random_numbers_depend_on_the_row_and_not_on_the_worker():
     drawn = []
     for workers in (1, 2):
         random.seed(1)
         drawn.append(scores(isolated(["a"] * 8, user.draws, workers=workers)))
     assert drawn[0] == drawn[1] and len(set(drawn[0])) == 8
-
-
-def test_workers_of_a_pool_have_one_thread_each(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    close_workers()
-    assert scores(isolated(["a", "b"], user.thread_environment)) == [1, 1]
 
 
 def closure():
@@ -281,128 +216,3 @@ def test_a_module_that_only_the_parent_can_import_is_an_error_at_once(
     monkeypatch.delitem(sys.modules, "fickle", raising=False)
     with pytest.raises(RuntimeError, match=message):
         isolated(["a"], "fickle:f")
-
-
-PARENT = """
-import os, sys, threading, time, types
-for name in ("r1core", "r1core.rewards"):  # without their __init__, which takes torch seconds
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [os.path.join({source!r}, *name.split("."))]
-sys.modules["r1core"]._C = None
-sys.path.insert(0, {tests!r})
-import isolated_rewards as user
-from r1core.rewards.isolate import _POOLS, run_isolated
-from r1core.rewards.spec import RewardSpec
-def run(function, texts):
-    spec = RewardSpec(function, "f", isolate="row", timeout_seconds=300, workers=2)
-    return run_isolated(spec, dict(completions=texts))
-run(user.does_what_it_reads, ["a", "b"])
-print(*[w.process.pid for pool in _POOLS.values() for w in pool._workers], flush=True)
-{then}
-"""
-
-
-def start_parent(then):
-    tests, source = os.path.dirname(__file__), str(Path(r1core.__file__).parents[1])
-    code = PARENT.format(tests=tests, source=source, then=then)
-    pipe = subprocess.PIPE
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
-    pids = [int(pid) for pid in parent.stdout.readline().split()]
-    assert len(pids) == 2 and all(running(pid) for pid in pids)
-    return parent, pids
-
-
-HANGS = "run(user.does_what_it_reads, ['hang', 'backtrack'])"
-
-
-def test_no_worker_outlives_a_parent_that_is_killed():
-    parent, pids = start_parent(HANGS)
-    time.sleep(0.3)  # the workers are at it, one of them in C
-    parent.kill()
-    parent.communicate()
-    assert wait_until(lambda: not any(running(pid) for pid in pids))
-
-
-def test_ctrl_c_ends_the_call_the_workers_and_prints_one_traceback():
-    parent, pids = start_parent(HANGS)
-    time.sleep(0.3)
-    os.killpg(parent.pid, signal.SIGINT)  # as a terminal does
-    _, errors = parent.communicate(timeout=10)
-    assert not any(running(pid) for pid in pids)
-    assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
-
-
-def test_workers_outlive_the_thread_that_started_them_and_end_with_the_interpreter():
-    code = """
-thread = threading.Thread(target=run, args=(user.length, ["a"]))
-thread.start(), thread.join(), time.sleep(0.2)
-print(run(user.length, ["a"]), flush=True)
-"""
-    parent, pids = start_parent(code)
-    printed, errors = parent.communicate(timeout=10)
-    assert (
-        printed == "Isolated(scores=[1.0], timeouts=0, crashes=0)\n"
-        and errors == ""
-        and parent.returncode == 0
-    )
-    assert not any(running(pid) for pid in pids)
-
-
-def test_in_process_a_deadline_only_warns_once_a_run_while_the_function_runs():
-    spec = RewardSpec.resolve(user.slow, timeout_seconds=0.05)
-    batch, columns = rollouts(["ab"]), {"seconds": [0.2]}
-    forget_warnings()
-    with pytest.warns(UserWarning, match=r"reward 'slow' has been running for 0.05 s.*isolate ="):
-        assert scores(score_rollouts(batch, [spec], columns)) == [2]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        score_rollouts(batch, [spec], columns)
-    forget_warnings()
-
-
-def test_lost_calls_are_metrics_of_isolated_functions_only():
-    metrics = reward_metrics(isolated(["a", "exit"], user.does_what_it_reads))
-    assert metrics["rewards/does_what_it_reads/crashes"] == 1
-    assert metrics["rewards/does_what_it_reads/timeouts"] == 0
-    plain = reward_metrics(score_rollouts(rollouts(["a"]), [user.length]))
-    assert not [name for name in plain if "timeouts" in name or "crashes" in name]
-
-
-RECIPE = {
-    "name": "test",
-    "model": {"world": "sum_chain"},
-    "stage": [
-        {
-            "name": "zero",
-            "kind": "reasoning_rl",
-            "from": "base",
-            "data": {"world": "sum_chain", "split": "train"},
-            "steps": 1,
-        }
-    ],
-}
-
-
-def recipe(**row):
-    stage = RECIPE["stage"][0] | {"rewards": [row]}
-    return parse_recipe(RECIPE | {"stage": [stage]}, "test")
-
-
-def test_a_recipe_says_what_is_isolated():
-    found = recipe(name="isolated_rewards:length", isolate="row", timeout_seconds=5)
-    assert 'isolate = "row"' in to_toml(found) and "timeout_seconds = 5.0" in to_toml(found)
-    assert "isolate" not in to_toml(recipe(name="accuracy"))
-    with pytest.raises(RecipeError, match=r"isolate: Input should be 'batch' or 'row'"):
-        recipe(name="accuracy", isolate="rows")
-    with pytest.raises(RecipeError, match=r"timeout_seconds: .* greater than 0; got -1"):
-        recipe(name="accuracy", timeout_seconds=-1)
-
-
-def test_a_policy_trains_with_an_isolated_reward_as_with_the_same_in_process():
-    spec = RewardSpec.resolve("isolated_rewards:sevens", isolate="row", workers=2)
-    apart = train(qwen3_policy(vocab_size=10), reward=spec)
-    here = train(qwen3_policy(vocab_size=10), reward=user.sevens)
-    assert [s.metrics["reward"] for s in apart] == [s.metrics["reward"] for s in here]
-    assert apart[-1].metrics["rewards/sevens/timeouts"] == 0
