@@ -88,11 +88,20 @@ def backtrack():
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
-def spawn_and_hang():
+def spawn():
     import subprocess
 
     subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
+
+
+def spawn_and_hang():
+    spawn()
     time.sleep(300)
+
+
+def spawn_and_crash():
+    spawn()
+    os._exit(3)
 
 
 ORDERS = {
@@ -100,7 +109,8 @@ ORDERS = {
     "sleep": lambda: time.sleep(300),
     "backtrack": backtrack,
     "power": lambda: 10**10**9,
-    "spawn": spawn_and_hang,
+    "spawn and hang": spawn_and_hang,
+    "spawn and crash": spawn_and_crash,
     "exit": lambda: os._exit(3),
     "sys.exit": lambda: sys.exit(3),
     "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),

@@ -63,8 +63,8 @@ def test_a_row_that_hangs_is_lost_alone_and_on_time(order):
 
 
 def test_waiting_for_a_worker_does_not_count():
-    table = isolated(["a"] * 4, user.slow, {"seconds": [0.2]}, timeout_seconds=0.5, workers=1)
-    assert lost(table) == (0, 0) and scores(table) == [1] * 4  # 0.8 s in all
+    table = isolated(["a"] * 4, user.slow, {"seconds": [0.3]}, timeout_seconds=1, workers=1)
+    assert lost(table) == (0, 0) and scores(table) == [1] * 4  # 1.2 s in all
 
 
 @pytest.mark.parametrize("order", ["exit", "sys.exit", "segfault", "kill", "memory"])

@@ -69,9 +69,10 @@ def test_workers_are_kept_between_steps_and_replaced_one_by_one():
     assert not any(running(pid) for pid in pids) and not worker_pids()
 
 
-def test_what_a_call_has_started_ends_with_it():
-    table = isolated(["spawn"], user.does_what_it_reads, timeout_seconds=0.5)
-    assert lost(table) == (1, 0)
+@pytest.mark.parametrize("order", ["spawn and hang", "spawn and crash"])
+def test_what_a_call_has_started_ends_with_it(order):
+    table = isolated([order], user.does_what_it_reads, timeout_seconds=0.4)
+    assert sum(lost(table)) == 1
     sleeping = ["pgrep", "-f", "^sleep 300$"]
     assert wait_until(lambda: subprocess.run(sleeping, capture_output=True).returncode == 1)
 
@@ -108,6 +109,21 @@ def start_parent(then):
 
 
 HANGS = "run(user.does_what_it_reads, ['hang', 'backtrack'])"
+
+
+def test_a_pool_is_whole_again_after_one_worker_hung_and_another_could_not_start(
+    tmp_path, monkeypatch
+):
+    gate = tmp_path / "gate"
+    code = f"import os, time\nif os.path.exists({str(gate)!r}): os._exit(5)\n"
+    code += "def f(completions):\n    for c in completions:\n        if c == 'bad':\n"
+    code += f"            open({str(gate)!r}, 'w').close()\n            os._exit(1)\n"
+    (tmp_path / "gated.py").write_text(code + "    return [1.0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match=r"ended \(exit status 5\) while importing 'gated:f'"):
+        isolated(["bad", "a", "a"], "gated:f", workers=1)
+    gate.unlink()
+    assert scores(isolated(["a", "a"], "gated:f", workers=1)) == [1, 1]
 
 
 def test_no_worker_outlives_a_parent_that_is_killed():

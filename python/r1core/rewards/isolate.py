@@ -110,10 +110,11 @@ class Pool:
                     work.begin(worker, waiting.pop())
                 if not work.unfinished():
                     return work.timeouts, work.crashes
-                for worker in work.wait():
-                    self._drop(worker)
+                work.wait()
+                while work.lost:
+                    self._drop(work.lost.pop())
         finally:  # also on Ctrl-C: what is still at work has no one to report to
-            for worker in list(work.running):
+            for worker in {*work.lost, *work.running}:
                 self._drop(worker)
 
     def close(self) -> None:
@@ -123,7 +124,7 @@ class Pool:
 
     def _free(self, work: Round) -> WorkerProcess | None:
         for worker in [w for w in self._workers if w not in work.running]:
-            if worker.process.poll() is None:
+            if worker.how_it_ended() is None:
                 return worker
             self._drop(worker)  # it ended between two calls
         if len(self._workers) == self.size:

@@ -35,12 +35,21 @@ class Call:
 
 
 class Round:
-    """Calls under way: which worker has which, and what has come of them."""
+    """Calls under way: which worker has which, and what has come of them.
+
+    Attributes:
+        running: the workers at work, and their calls.
+        lost: workers that crashed or are over their deadline, for the pool to end.
+        failed: of the calls with an error, the one on the first row.
+        timeouts: calls stopped at their deadline.
+        crashes: calls whose worker ended.
+    """
 
     def __init__(self, spec: RewardSpec, path: str) -> None:
         self.name, self.path = spec.name, path
         self.timeout_seconds = spec.timeout_seconds or TIMEOUT_SECONDS
         self.running: dict[WorkerProcess, Call] = {}
+        self.lost: list[WorkerProcess] = []
         self.failed: Call | None = None
         self.timeouts = self.crashes = 0
 
@@ -55,21 +64,17 @@ class Round:
         last = self.failed.first_row if self.failed else math.inf
         return [call for call in self.running.values() if call.first_row < last]
 
-    def wait(self) -> list[WorkerProcess]:
-        """Wait for a reply or a deadline and act on it; return the workers to be ended."""
-        lost = []
+    def wait(self) -> None:
+        """Wait for a reply or a deadline and act on it."""
         for worker in self._ready():
             try:
                 for reply in worker.exchange():
                     self._take(worker, reply)
             except WorkerLost as error:
-                lost.append(worker)
                 self._lose(worker, f"ended ({error})")
         now = time.monotonic()
         for worker in [w for w in self.running if w.deadline <= now]:
-            lost.append(worker)
             self._lose(worker, None)
-        return lost
 
     def _ready(self) -> list[WorkerProcess]:
         poll = select.poll()
@@ -117,11 +122,13 @@ class Round:
 
     def _lose(self, worker: WorkerProcess, how: str | None) -> None:
         """Count a call whose worker ended or, without `how`, is over its deadline."""
+        self.lost.append(worker)
+        call = self.running.pop(worker, None)
         if worker.state == "starting":
             how = how or f"was not done after {START_SECONDS:.0f} s"
             text = f"cannot be isolated: its worker process {how} while importing {self.path!r}"
             raise reward_error(self.name, text, RuntimeError)
-        if self.running.pop(worker, None):
+        if call:
             self.timeouts += how is None
             self.crashes += how is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 from collections.abc import Iterator
@@ -38,9 +39,14 @@ def forget_warnings() -> None:
 
 def _warn(spec: RewardSpec) -> None:
     _warned.add(spec.name)
-    warnings.warn(
+    function = spec.function
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    text = (
         f"reward {spec.name!r} has been running for {spec.timeout_seconds:g} s, its "
         "timeout_seconds, and goes on: in this process it cannot be stopped. isolate = 'row' or "
-        "'batch' would stop it",
-        stacklevel=1,
+        "'batch' would stop it"
     )
+    where = (code.co_filename, code.co_firstlineno) if code else (__file__, 1)
+    warnings.warn_explicit(text, UserWarning, *where)  # without a registry: shown in every run

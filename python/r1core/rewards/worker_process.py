@@ -108,7 +108,7 @@ class WorkerProcess:
         except OSError:
             part = b""
         if not part:
-            raise WorkerLost(self._how_it_ended())
+            raise WorkerLost(self.how_it_ended(1.0) or "it closed its channel")
         self._incoming += part
         while (reply := self._next_frame()) is not None:
             try:
@@ -116,15 +116,35 @@ class WorkerProcess:
             except (ValueError, RecursionError) as error:
                 raise WorkerLost(f"a reply that is no JSON: {error}") from error
 
+    def how_it_ended(self, wait_seconds: float = 0.0) -> str | None:
+        """Return a dead process's exit status or signal; None while it lives.
+
+        Without reaping it: until then its number is the group's, and `end` may kill by it.
+        """
+        limit = time.monotonic() + wait_seconds
+        while True:
+            try:
+                flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+                status = os.waitid(os.P_PID, self.process.pid, flags)
+            except ChildProcessError:  # the program reaps its children by itself
+                return "unknown status"
+            if status is not None:
+                killed = status.si_code != os.CLD_EXITED
+                code = status.si_status
+                return f"signal {signal.Signals(code).name}" if killed else f"exit status {code}"
+            if time.monotonic() >= limit:
+                return None
+            time.sleep(0.002)
+
     def end(self) -> None:
         """Kill the process and those it has started, and wait for it."""
-        if self.process.returncode is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        if self._lifeline < 0:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._channel.close()
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
+        os.close(self._lifeline)
         self._lifeline = -1
 
     def _put(self, payload: bytes) -> None:
@@ -148,10 +168,3 @@ class WorkerProcess:
         frame = bytes(self._incoming[LENGTH.size : end])
         del self._incoming[:end]
         return frame
-
-    def _how_it_ended(self) -> str:
-        try:
-            code = self.process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            return "it closed its channel"
-        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
