@@ -19,6 +19,8 @@ from r1core.policy import Policy, describe
 from r1core.progress import progress_callback
 from r1core.recipe import ModelSection, ReasoningRLStage, Recipe, RecipeError
 from r1core.report import write_report
+from r1core.rewards import close_workers
+from r1core.rewards.soft_deadline import forget_warnings
 from r1core.run_directory import begin_run, changes_since, holds_run, locked
 from r1core.stage_run import StageRun, stage_checkpoints, stage_output
 from r1core.stage_setup import StageSetup
@@ -100,6 +102,9 @@ def run_stages(recipe: Recipe, setups: list[StageSetup], base: Policy, directory
         except BaseException:
             write_report_if_possible(directory)
             raise
+        finally:
+            close_workers()
+            forget_warnings()
 
 
 def write_report_if_possible(directory: Path) -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from r1core.checkpoint import CheckpointConfig
 from r1core.data import DataSpec
 from r1core.lora import LoraSettings
+from r1core.rewards.spec import Isolation
 from r1core.stages.evaluate import EvaluationConfig
 from r1core.stages.reasoning_rl import ReasoningRLConfig
 
@@ -77,12 +78,18 @@ class ModelSection(BaseModel):
 
 
 class RewardSection(BaseModel):
-    """One reward function by name or `package.module:function`, and its weight in the sum."""
+    """One reward function by name or `package.module:function`, and its weight in the sum.
+
+    The other keys are those of `RewardSpec`.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     weight: float = 1.0
+    isolate: Isolation | None = None
+    timeout_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    workers: int | None = Field(None, ge=1)
 
 
 class ReasoningRLStage(ReasoningRLConfig):

@@ -74,7 +74,10 @@ class StageSetup:
             seed=recipe.seed + index,
             questions=questions,
             held_out=held_out,
-            rewards=[RewardSpec.resolve(r.name, weight=r.weight) for r in stage.rewards],
+            rewards=[
+                RewardSpec.resolve(reward.name, **reward.model_dump(exclude={"name"}))
+                for reward in stage.rewards
+            ],
         )
 
     def filtered(self, policy: Policy | None, directory: Path, interrupt: Interrupt) -> StageSetup:

@@ -180,6 +180,8 @@ class RewardTable:
         total_N: float32 [N], weighted sum over the functions that did not abstain; NaN if all did.
         group_size: G.
         seconds: name -> wall-clock seconds the function took.
+        timeouts: name -> calls that were stopped at their deadline; isolated functions only.
+        crashes: name -> calls that ended their worker; isolated functions only.
         extra: further columns that a function logged for the completions table.
         metrics: further scalars that a function logged.
     """
@@ -189,6 +191,8 @@ class RewardTable:
     total_N: Tensor
     group_size: int
     seconds: Mapping[str, float] = field(default_factory=dict)
+    timeouts: Mapping[str, int] = field(default_factory=dict)
+    crashes: Mapping[str, int] = field(default_factory=dict)
     extra: Mapping[str, list[Any]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
 

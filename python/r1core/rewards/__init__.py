@@ -9,6 +9,7 @@ and its kin have TRL's call shape and work in a TRL trainer; TRL's rewards work 
 """
 
 from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_reward
+from r1core.rewards.isolate import close_workers
 from r1core.rewards.json_format import json_format_reward
 from r1core.rewards.language import language_consistency, language_consistency_reward
 from r1core.rewards.length import (
@@ -37,6 +38,7 @@ __all__ = [
     "accuracy_reward",
     "cosine_length",
     "cosine_length_reward",
+    "close_workers",
     "format_faults",
     "format_reward",
     "json_format_reward",

@@ -8,50 +8,83 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from r1core.rewards.spec import BUILT_IN, RewardFunction, RewardSpec
+from r1core.rewards.isolate import run_isolated
+from r1core.rewards.soft_deadline import soft_deadline
+from r1core.rewards.spec import BUILT_IN, RewardFunction, RewardSpec, reward_error
+
+PARENT_ONLY = ("trainer_state", "log_extra", "log_metric")
+"""Arguments that stay in this process: isolated functions get plain data."""
 
 
-def call_all(
-    specs: Sequence[RewardSpec], arguments: Mapping[str, Any]
-) -> tuple[list[Any], dict[str, float]]:
+@dataclass
+class Calls:
+    """What the functions said.
+
+    Attributes:
+        results: what each returned, in the order of the specs.
+        seconds: wall-clock seconds by name.
+        timeouts: calls stopped at their deadline, by name; isolated functions only.
+        crashes: calls that ended their worker, by name; isolated functions only.
+    """
+
+    results: list[Any] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    timeouts: dict[str, int] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+
+
+def call_all(specs: Sequence[RewardSpec], arguments: Mapping[str, Any]) -> Calls:
     """Call every function with the arguments it takes; those that return awaitables run together.
-
-    Returns:
-        The results in the order of the specs, and wall-clock seconds by name.
 
     Raises:
         ValueError: a function needs an argument that is not among these.
         RuntimeError: a function raised (ValueError if that is what it raised); see `__cause__`.
     """
     taken = [accepted_arguments(spec, arguments) for spec in specs]
-    results: list[Any] = []
-    seconds: dict[str, float] = {}
+    calls = Calls()
     try:
         for spec, mine in zip(specs, taken, strict=True):
             started = time.perf_counter()
-            try:
-                results.append(spec.function(**mine))
-            except Exception as error:
-                raise _named(spec, error) from error
-            seconds[spec.name] = time.perf_counter() - started
+            calls.results.append(
+                _call_isolated(spec, mine, calls) if spec.isolate else _call(spec, mine)
+            )
+            calls.seconds[spec.name] = time.perf_counter() - started
     except BaseException:
-        for result in results:
+        for result in calls.results:
             if inspect.iscoroutine(result):
                 result.close()  # it will never be awaited
         raise
-    waiting = [index for index, result in enumerate(results) if inspect.isawaitable(result)]
+    waiting = [index for index, result in enumerate(calls.results) if inspect.isawaitable(result)]
     if waiting:
-        finished = _run(_gather([(specs[i], results[i]) for i in waiting]))
+        finished = _run(_gather([(specs[i], calls.results[i]) for i in waiting]))
         for index, (result, elapsed) in zip(waiting, finished, strict=True):
-            results[index] = result
-            seconds[specs[index].name] += elapsed
-    return results, seconds
+            calls.results[index] = result
+            calls.seconds[specs[index].name] += elapsed
+    return calls
+
+
+def _call(spec: RewardSpec, arguments: Mapping[str, Any]) -> Any:
+    try:
+        with soft_deadline(spec):
+            return spec.function(**arguments)
+    except Exception as error:
+        raise _named(spec, error) from error
+
+
+def _call_isolated(spec: RewardSpec, arguments: Mapping[str, Any], calls: Calls) -> Any:
+    isolated = run_isolated(spec, arguments)
+    calls.timeouts[spec.name] = isolated.timeouts
+    calls.crashes[spec.name] = isolated.crashes
+    return isolated.scores
 
 
 def accepted_arguments(spec: RewardSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the arguments that a function's signature takes; all if it has **kwargs."""
+    if spec.isolate:
+        arguments = {name: v for name, v in arguments.items() if name not in PARENT_ONLY}
     try:
         parameters = inspect.signature(spec.function).parameters
     except (TypeError, ValueError):  # some callables written in C have none
@@ -63,11 +96,12 @@ def accepted_arguments(spec: RewardSpec, arguments: Mapping[str, Any]) -> dict[s
         if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
     }
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
+    if missing and missing[0] in PARENT_ONLY:
+        text = f"needs {missing[0]!r}, which no isolated function gets: leave out isolate"
+        raise reward_error(spec.name, text, ValueError)
     if missing:
-        raise ValueError(
-            f"score_rollouts: reward {spec.name!r} needs {missing[0]!r}, which must be a column of "
-            f"the data; got {', '.join(arguments)}"
-        )
+        text = f"needs {missing[0]!r}, which must be a column of the data; got "
+        raise reward_error(spec.name, text + ", ".join(arguments), ValueError)
     anything = any(parameter.kind is kinds.VAR_KEYWORD for parameter in parameters.values())
     bound = bound_keywords(spec.function)
     return {
@@ -97,7 +131,8 @@ async def _gather(calls: Sequence[tuple[RewardSpec, Awaitable[Any]]]) -> list[tu
     async def timed(spec: RewardSpec, awaitable: Awaitable[Any]) -> tuple[Any, float]:
         started = time.perf_counter()
         try:
-            result = await awaitable
+            with soft_deadline(spec):
+                result = await awaitable
         except Exception as error:
             raise _named(spec, error) from error
         return result, time.perf_counter() - started
@@ -136,4 +171,4 @@ def _reward_loop() -> asyncio.AbstractEventLoop:
 def _named(spec: RewardSpec, error: Exception) -> Exception:
     """Return the error to raise in a function's stead: a ValueError stays one, the caller's."""
     kind = ValueError if isinstance(error, ValueError) else RuntimeError
-    return kind(f"score_rollouts: reward {spec.name!r} raised {type(error).__name__}: {error}")
+    return reward_error(spec.name, f"raised {type(error).__name__}: {error}", kind)

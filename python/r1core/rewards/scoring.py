@@ -6,17 +6,17 @@ Shapes: P prompts, G rollouts per prompt, N = P * G (row n = p * G + g).
 from __future__ import annotations
 
 import math
-import numbers
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from r1core.rewards.call import call_all
-from r1core.rewards.spec import RewardFunction, RewardSpec
+from r1core.rewards.spec import RewardFunction, RewardSpec, reward_error
+from r1core.rewards.worker import checked_scores
 from r1core.types import RewardTable, Rollouts
 
 RESERVED = ("prompt", "prompts", "completion", "completions", "completion_ids")
@@ -38,6 +38,9 @@ def score_rollouts(
     texts, or `[{"role": "assistant", "content": text}]` where the prompt is a list of messages;
     what the template opened (`<think>`) is back in front of them. Without a tokenizer they are the
     token ids.
+
+    A function that is isolated runs in worker processes and gets plain data alone: neither
+    trainer_state nor log_extra nor log_metric. Where it hangs or crashes it abstains.
 
     Args:
         rollouts: N completions of P prompts; their tokenizer turns them into text.
@@ -66,10 +69,10 @@ def score_rollouts(
         "log_extra": logged.log_extra,
         "log_metric": logged.log_metric,
     }
-    results, seconds = call_all(specs, arguments)
+    calls = call_all(specs, arguments)
     scores = {
-        spec.name: checked_scores(spec.name, result, rollouts.num_rows)
-        for spec, result in zip(specs, results, strict=True)
+        spec.name: score_tensor(spec.name, result, rollouts.num_rows)
+        for spec, result in zip(specs, calls.results, strict=True)
     }
     weights = {spec.name: spec.weight for spec in specs}
     return RewardTable(
@@ -77,7 +80,9 @@ def score_rollouts(
         weights=weights,
         total_N=weighted_sum(scores, weights),
         group_size=rollouts.group_size,
-        seconds=seconds,
+        seconds=calls.seconds,
+        timeouts=calls.timeouts,
+        crashes=calls.crashes,
         extra=logged.extra,
         metrics={name: sum(values) / len(values) for name, values in logged.metrics.items()},
     )
@@ -124,35 +129,13 @@ def is_messages(prompt: Any) -> bool:
     return isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], Mapping)
 
 
-def checked_scores(name: str, result: Any, num_rows: int) -> Tensor:
+def score_tensor(name: str, result: Any, num_rows: int) -> Tensor:
     """Return a function's result as float32 [N], NaN for None; see `score_rollouts` for errors."""
-    if hasattr(result, "tolist"):  # a tensor or an array
-        result = result.tolist()
-    if isinstance(result, (str, bytes)) or not isinstance(result, Sequence):
-        raise ValueError(
-            f"score_rollouts: reward {name!r} must return a list of {num_rows} numbers or None; "
-            f"got {type(result).__name__}"
-        )
-    if len(result) != num_rows:
-        raise ValueError(
-            f"score_rollouts: reward {name!r} must return one score per completion, {num_rows}; "
-            f"got {len(result)}"
-        )
-    return torch.tensor([one_score(name, n, s) for n, s in enumerate(result)], dtype=torch.float32)
-
-
-def one_score(name: str, row: int, score: Any) -> float:
-    """Return a score as float, NaN for None."""
-    if score is None:
-        return math.nan
-    if hasattr(score, "item"):  # a tensor of one element
-        score = score.item()
-    if not isinstance(score, numbers.Real) or math.isinf(score):
-        raise ValueError(
-            f"score_rollouts: reward {name!r} must return finite numbers or None; "
-            f"got {score!r} at row {row}"
-        )
-    return float(score)
+    try:
+        scores = checked_scores(result, num_rows)
+    except ValueError as error:
+        raise reward_error(name, str(error), ValueError) from None
+    return torch.tensor([math.nan if s is None else s for s in scores], dtype=torch.float32)
 
 
 def weighted_sum(scores: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
@@ -174,7 +157,7 @@ def unique_names(specs: Sequence[RewardSpec]) -> list[RewardSpec]:
         while name in unique:
             count += 1
             name = f"{spec.name}_{count}"
-        unique[name] = RewardSpec(spec.function, name, spec.weight)
+        unique[name] = replace(spec, name=name)
     return list(unique.values())
 
 

@@ -8,16 +8,26 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_reward
+from r1core.rewards.json_format import json_format_reward
+from r1core.rewards.language import language_consistency_reward
+from r1core.rewards.length import cosine_length_reward, soft_overlong_punishment_reward
+from r1core.rewards.repetition import repetition_penalty_reward
 
 RewardFunction = Callable[..., Any]
+Isolation = Literal["batch", "row"]
 
 BUILT_IN: dict[str, RewardFunction] = {
     "accuracy": accuracy_reward,
     "format": format_reward,
     "tag_count": tag_count_reward,
+    "language_consistency": language_consistency_reward,
+    "repetition_penalty": repetition_penalty_reward,
+    "soft_overlong_punishment": soft_overlong_punishment_reward,
+    "cosine_length": cosine_length_reward,
+    "json_format": json_format_reward,
 }
 
 
@@ -29,11 +39,22 @@ class RewardSpec:
         function: TRL's call shape, sync or async: f(prompts=, completions=, **columns).
         name: as in `rewards/<name>/mean`.
         weight: finite; 0 reports the function without learning from it.
+        isolate: where it runs. None: in this process, on the whole batch. "batch": in a worker
+            process, on the whole batch. "row": in a pool of worker processes, on one completion a
+            call, in lists of length 1. A call that hangs or crashes takes only its worker along.
+            The function must be importable by the workers; r1core's own are never isolated.
+        timeout_seconds: of one call, > 0; waiting and importing do not count. With isolate the
+            call is killed then, and its rows abstain; None is 10 s. Without isolate there is but a
+            warning; None is none.
+        workers: size of the pool of isolate = "row", >= 1; None is one per core, at most 8.
     """
 
     function: RewardFunction
     name: str
     weight: float = 1.0
+    isolate: Isolation | None = None
+    timeout_seconds: float | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Reject what could not be called or summed.
@@ -45,10 +66,29 @@ class RewardSpec:
             raise ValueError(f"RewardSpec: function must be callable; got {self.function!r}")
         if not math.isfinite(self.weight):
             raise ValueError(f"RewardSpec: weight must be finite; got {self.weight}")
+        if self.isolate not in (None, "batch", "row"):
+            raise ValueError(f"RewardSpec: isolate must be 'batch' or 'row'; got {self.isolate!r}")
+        seconds = self.timeout_seconds
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            raise ValueError(f"RewardSpec: timeout_seconds must be > 0; got {seconds}")
+        if self.workers is not None and (self.isolate != "row" or self.workers < 1):
+            raise ValueError(
+                "RewardSpec: workers must be >= 1, and goes with isolate = 'row'; "
+                f"got {self.workers} with isolate = {self.isolate!r}"
+            )
+        if self.isolate:
+            import_path(self.function)
 
     @classmethod
     def resolve(
-        cls, reward: str | RewardFunction | RewardSpec, weight: float = 1.0, **options: Any
+        cls,
+        reward: str | RewardFunction | RewardSpec,
+        weight: float = 1.0,
+        *,
+        isolate: Isolation | None = None,
+        timeout_seconds: float | None = None,
+        workers: int | None = None,
+        **options: Any,
     ) -> RewardSpec:
         """Return the spec of a reward given in any of its forms.
 
@@ -56,17 +96,20 @@ class RewardSpec:
             reward: "accuracy" (also "accuracy_reward"), "package.module:function", or a callable:
                 function, closure, functools.partial, object with `__call__`. A spec stays as it is.
             weight: factor in the sum.
+            isolate: see the attributes.
+            timeout_seconds: see the attributes.
+            workers: see the attributes.
             options: bound to the function's keywords, for example `style="think_summary"`.
 
         Raises:
-            ValueError: no such name, module or function.
+            ValueError: no such name, module or function; or it cannot be isolated.
         """
         if isinstance(reward, RewardSpec):
             return reward
         name, function = _find(reward) if isinstance(reward, str) else (name_of(reward), reward)
         if options:
             function = functools.partial(function, **options)
-        return cls(function, name, weight)
+        return cls(function, name, weight, isolate, timeout_seconds, workers)
 
 
 def name_of(function: RewardFunction) -> str:
@@ -74,6 +117,41 @@ def name_of(function: RewardFunction) -> str:
     if isinstance(function, functools.partial):
         return name_of(function.func)
     return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def import_path(function: RewardFunction) -> tuple[str, str]:
+    """Return the module and the name there by which another process finds a function.
+
+    Raises:
+        ValueError: it would not find it, or the function is r1core's own.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if function in BUILT_IN.values():
+        raise ValueError(
+            "RewardSpec: isolate must be left out for r1core's own rewards, which cannot hang; "
+            f"got {name_of(function)!r}"
+        )
+    module = getattr(function, "__module__", None) or ""
+    path = getattr(function, "__qualname__", None) or type(function).__qualname__
+    try:
+        found: Any = importlib.import_module(module) if module not in ("", "__main__") else None
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        found = None
+    if found != function:
+        raise ValueError(
+            "RewardSpec: isolate needs a function at the top of a module that a worker process can "
+            "import, not a lambda, a closure, an object, or one of __main__ or a notebook; got "
+            f"'{module}:{path}'. Move it to a .py file, or leave out isolate"
+        )
+    return module, path
+
+
+def reward_error(name: str, text: str, kind: type[Exception]) -> Exception:
+    """Return the error that a function's failure is reported as."""
+    return kind(f"score_rollouts: reward {name!r} {text}")
 
 
 def _find(name: str) -> tuple[str, RewardFunction]:

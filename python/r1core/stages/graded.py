@@ -65,6 +65,8 @@ def join_graded(parts: Sequence[Graded]) -> Graded:
         total_N=torch.cat([table.total_N for table in tables]),
         group_size=tables[0].group_size,
         seconds={n: sum(table.seconds[n] for table in tables) for n in tables[0].seconds},
+        timeouts={n: sum(table.timeouts[n] for table in tables) for n in tables[0].timeouts},
+        crashes={n: sum(table.crashes[n] for table in tables) for n in tables[0].crashes},
         extra=join_batches(
             [
                 Batch(prompts=[], columns=dict(t.extra), uids=list(range(len(t.total_N))))

@@ -67,9 +67,12 @@ def length_metrics(rollouts: Rollouts) -> dict[str, float]:
 def reward_metrics(table: RewardTable) -> dict[str, float]:
     """Return `reward*`, `rewards/<fn>/{mean,std}` and `frac_reward_zero_std`.
 
-    Rows on which every function abstained leave every denominator.
+    Of isolated functions also `rewards/<fn>/{timeouts,crashes}`, counts of calls. Rows on which
+    every function abstained leave every denominator.
     """
     metrics = dict(table.metrics)
+    metrics |= {f"rewards/{name}/timeouts": float(n) for name, n in table.timeouts.items()}
+    metrics |= {f"rewards/{name}/crashes": float(n) for name, n in table.crashes.items()}
     for name, scores_N in table.scores.items():
         finite = scores_N[scores_N.isfinite()].double()
         if len(finite):
