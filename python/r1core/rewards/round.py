@@ -94,16 +94,18 @@ class Round:
             case "starting", {"ready": True}:
                 worker.expect("sending", START_SECONDS)
             case "starting", {"unusable": {**error}}:
-                text = f"cannot be imported from {self.path!r} by a worker process: {of(error)}"
+                text = (
+                    f"cannot be imported from {self.path!r} by a worker process: {in_words(error)}"
+                )
                 raise self._error(text, error, RuntimeError)
             case "sending", {"started": True}:
                 worker.expect("working", self.timeout_seconds)
             case "sending", {"unreadable": {**error}}:
-                text = f"has arguments that a worker process cannot unpickle: {of(error)}"
+                text = f"has arguments that a worker process cannot unpickle: {in_words(error)}"
                 self._finish(worker, error=self._error(text, error, ValueError))
             case "working", {"raised": {**error}}:
                 kind = ValueError if error.get("is_value_error") else RuntimeError
-                self._finish(worker, error=self._error(f"raised {of(error)}", error, kind))
+                self._finish(worker, error=self._error(f"raised {in_words(error)}", error, kind))
             case "working", {"broken": rule}:
                 self._finish(worker, error=reward_error(self.name, str(rule), ValueError))
             case "working", {"scores": scores} if is_scores(scores, call.num_rows):
@@ -138,7 +140,7 @@ class Round:
         return error
 
 
-def of(error: Mapping[Any, Any]) -> str:
+def in_words(error: Mapping[Any, Any]) -> str:
     """Return a remote error in words: its type and its message."""
     return f"{error.get('type')}: {error.get('message')}"
 

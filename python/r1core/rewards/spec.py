@@ -43,9 +43,10 @@ class RewardSpec:
             process, on the whole batch. "row": in a pool of worker processes, on one completion a
             call, in lists of length 1. A call that hangs or crashes takes only its worker along.
             The function must be importable by the workers; r1core's own are never isolated.
-        timeout_seconds: of one call, > 0; waiting and importing do not count. With isolate the
-            call is killed then, and its rows abstain; None is 10 s. Without isolate there is but a
-            warning; None is none.
+        timeout_seconds: of one call, > 0. With isolate the call is killed then, and its rows
+            abstain; None is 10 s. Waiting for a worker and importing the function's module (120 s
+            at most) do not count; what the function imports itself does. Without isolate there is
+            but a warning; None is none.
         workers: size of the pool of isolate = "row", >= 1; None is one per core, at most 8.
     """
 
