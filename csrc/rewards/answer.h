@@ -10,7 +10,7 @@ namespace r1 {
 ///      or a comma part are one answer, which then holds the commands too;
 ///   3. what follows the last announcement near the end: see find_marked_answer;
 ///   4. the last line, if it is a formula, or its last formula;
-///   5. the last number of the last line, if `last_number`.
+///   5. the last number of the last line, if that is a finished sentence, and if `last_number`.
 ///
 /// Only what follows the last `</think>` is looked at, where there is one: thoughts are drafts. A
 /// text whose `<think>` is still open can only answer by rule 1. A tag or box that is never closed

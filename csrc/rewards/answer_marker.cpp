@@ -73,6 +73,7 @@ Text behind_marker(Text text, std::size_t at) noexcept {
   if (rest.starts_with("####")) return rest.substr(4);
   if (rest.starts_with("\u7b54\u6848"))
     return skip_chinese_verb(rest.substr(6));  // "answer" in Chinese
+  if (rest.starts_with("A:") && (at == 0 || text[at - 1] == '\n')) return rest.substr(2);
   const bool inside = at > 0 && is_word_byte(text[at - 1]);
   if (inside) return {};
   for (const Text word : {Text("answer"), Text("r\u00e9ponse"), Text("reponse"), Text("antwort"),
@@ -258,6 +259,15 @@ bool is_prose(Text text) noexcept {
   return false;
 }
 
+/// Whether a line was brought to its end. One that the length limit cut off says nothing yet: "she
+/// pays 5 * 1".
+bool is_sentence(Text line) noexcept {
+  while (line.ends_with('*') || line.ends_with('_') || line.ends_with(')') || line.ends_with('"')) {
+    line.remove_suffix(1);
+  }
+  return line.ends_with('.') || line.ends_with('!') || line.ends_with("\u3002");
+}
+
 bool starts_as_prose(Text text) noexcept {
   std::size_t size = 0;
   while (size < text.size() && is_word_byte(text[size])) ++size;
@@ -354,7 +364,7 @@ Text find_last_line_answer(Text text, bool last_number) noexcept {
                : line;
   const Text formula = first_formula(line, true);
   if (formula.data() != nullptr) return formula;
-  return last_number ? last_number_of(line) : Text{};
+  return last_number && is_sentence(last_line(text)) ? last_number_of(line) : Text{};
 }
 
 }  // namespace r1

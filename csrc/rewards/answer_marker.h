@@ -9,7 +9,7 @@ namespace r1 {
 std::string_view find_marked_answer(std::string_view text, bool last_number) noexcept;
 
 /// What a last line says without announcing it: the whole line if it is a formula, else its last
-/// formula, else its last number if `last_number`; null where it has none.
+/// formula, else, of a finished sentence, its last number if `last_number`; null where it has none.
 std::string_view find_last_line_answer(std::string_view text, bool last_number) noexcept;
 
 /// The answer inside a stretch of prose, or the stretch itself where it is no prose: a formula

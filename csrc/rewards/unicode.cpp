@@ -12,7 +12,7 @@ struct Range {
 };
 
 constexpr Range kRanges[] = {
-    // by code point; what lies between is Script::none
+// by code point; what lies between is Script::none
 #include "csrc/rewards/script_table.inc"
 };
 

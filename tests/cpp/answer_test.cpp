@@ -62,7 +62,9 @@ TEST_P(FindAnnounced, TakesWhatIsAnnounced) {
 INSTANTIATE_TEST_SUITE_P(
     Prose, FindAnnounced,
     testing::Values(
-        Announced{"So she makes 18 dollars every day.", "18"}, Announced{"The answer is 42", "42"},
+        Announced{"So she makes 18 dollars every day.", "18"},
+        Announced{"She sells 9 * 2 = $<<9*2=18>>18\nA: 18", "18"},
+        Announced{"For the last glass she pays 5 * 1", kNone}, Announced{"The answer is 42", "42"},
         Announced{"#### 18", "18"}, Announced{"x\n# Answer\n\n42", "42"},
         Announced{"The final answer is: $\\frac{1}{2}$. I hope it is correct.", "$\\frac{1}{2}$"},
         Announced{"**Answer:** 5", "5"}, Announced{"**Final Answer:** $x = 5$", "$x = 5$"},

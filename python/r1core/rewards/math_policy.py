@@ -26,7 +26,8 @@ class MathPolicy:
         ordered_lists: "1, 2" is not "2, 1". Tuples are always ordered, sets never.
         open_intervals: "(1, 2)" may be the interval 1 < x < 2 as well as the pair.
         case_sensitive: of answers in words. Variables always are.
-        last_number: a completion that marks no answer gives the last number of its last line.
+        last_number: a completion that marks no answer gives the last number of its last line,
+            if that is a finished sentence.
     """
 
     precision: int = 6
