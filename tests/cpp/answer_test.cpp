@@ -92,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
         Announced{"The answer is that she has 5 apples left", "5"},
         Announced{"Answer:\n\n\\[\n\\frac{1}{2}\n\\]", "\\[\n\\frac{1}{2}\n\\]"},
         Announced{"It costs $5 and $7, so the total is $12.", "$12"},
-        Announced{"Thus he needs 3/4 cup", "3/4"}, Announced{"A: 5\nThe total is 10.", "10"},
+        Announced{"Thus he needs 3/4 cup.", "3/4"}, Announced{"A: 5\nThe total is 10.", "5"},
         Announced{"The area is $5$ and $7$.", "$5$ and $7$"},
         Announced{"So the answer is **12**.", "12"},
         Announced{"The answer to the question is 12.", "12"},
