@@ -11,6 +11,7 @@ using namespace pybind11::literals;  // NOLINT: "name"_a is how a binding reads
 // In the order of the data, one per stem.
 void bind_sampling(py::module_& m);
 void bind_rewards(py::module_& m);
+void bind_choice(py::module_& m);
 void bind_text_rewards(py::module_& m);
 void bind_advantage(py::module_& m);
 void bind_logprob(py::module_& m);

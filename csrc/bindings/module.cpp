@@ -5,6 +5,7 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "The C++ core of r1core; use it through the functions of the r1core package.";
   bind_sampling(m);
   bind_rewards(m);
+  bind_choice(m);
   bind_text_rewards(m);
   bind_advantage(m);
   bind_logprob(m);

@@ -19,60 +19,12 @@ Text skip_any(Text text, Text characters) noexcept {
   return text;
 }
 
-/// What may stand between "answer" and its value: "is", "would be:", "=", a colon, markdown. Null
-/// where the word announces nothing.
-Text skip_verb(Text text) noexcept {
-  static constexpr auto kVerbs = std::to_array<Text>(
-      {"is",    "are",       "was",           "be",      "will",    "would",  "should",
-       "must",  "therefore", "thus",          "then",    "hence",   "simply", "indeed",
-       "also",  "clearly",   "equal",         "equals",  "to",      "given",  "by",
-       "found", "the",       "following",     "option",  "est",     "ist",    "lautet",
-       "es",    "la",        "final",         "correct", "sont",    "son",    "becomes",
-       "comes", "out",       "approximately", "about",   "exactly", "just",   "value",
-       "of",    "question",  "problem",       "this",    "your",    "our",    "original"});
-  static constexpr auto kSaying = std::to_array<Text>(
-      {"is", "are", "was", "be", "est", "ist", "lautet", "es", "sont", "son", "becomes", "equals"});
-  bool says = false;
-  for (int words = 0; words < 12; ++words) {
-    const Text before = text;
-    text = skip_any(text, " \t*_`");
-    if (text.starts_with("\xef\xbc\x9a")) return text.substr(3);  // a full-width colon
-    if (text.starts_with(':') || text.starts_with('=')) return text.substr(1);
-    if (!says && text.starts_with('\n') && !before.starts_with('\n')) return {};
-    std::size_t size = 0;
-    while (size < text.size() && is_letter(text[size])) ++size;
-    const auto same = [&](Text verb) {
-      return verb.size() == size && starts_with_folded(text, verb);
-    };
-    if (size == 0 || std::none_of(kVerbs.begin(), kVerbs.end(), same)) return says ? text : Text{};
-    // "a" behind "is" may be the answer, "the" may begin it: only words that cannot are skipped.
-    says |= std::any_of(kSaying.begin(), kSaying.end(), same);
-    text.remove_prefix(size);
-  }
-  return says ? text : Text{};
-}
-
-/// The Chinese copula or a colon; null where there is none.
-Text skip_chinese_verb(Text text) noexcept {
-  static constexpr auto kVerbs =
-      std::to_array<Text>({"\u662f", "\u4e3a", "\u4e3a\uff1a", "\uff1a", ":", "\u7b49\u4e8e"});
-  bool says = false;
-  for (;;) {
-    text = skip_any(text, " \t*_`\n");
-    const auto* verb =
-        std::find_if(kVerbs.begin(), kVerbs.end(), [&](Text v) { return text.starts_with(v); });
-    if (verb == kVerbs.end()) return says ? text : Text{};
-    says = true;
-    text.remove_prefix(verb->size());
-  }
-}
-
 /// The text behind a marker that begins at `at`; null where none does.
 Text behind_marker(Text text, std::size_t at) noexcept {
   const Text rest = text.substr(at);
   if (rest.starts_with("####")) return rest.substr(4);
   if (rest.starts_with("\u7b54\u6848"))
-    return skip_chinese_verb(rest.substr(6));  // "answer" in Chinese
+    return skip_chinese_copula(rest.substr(6));  // "answer" in Chinese
   if (rest.starts_with("A:") && (at == 0 || text[at - 1] == '\n')) return rest.substr(2);
   const bool inside = at > 0 && is_word_byte(text[at - 1]);
   if (inside) return {};
@@ -90,7 +42,7 @@ Text behind_marker(Text text, std::size_t at) noexcept {
     const bool heading = (front.starts_with('#') || front.starts_with("**")) &&
                          (line_end.empty() || line_end.front() == '\n' || line_end.front() == '\r');
     if (heading) return line_end;
-    return skip_verb(tail);
+    return skip_announcing_words(tail);
   }
   return {};
 }
@@ -308,6 +260,51 @@ Text skip_qualifiers(Text text) noexcept {
 }
 
 }  // namespace
+
+Text skip_announcing_words(Text text) noexcept {
+  static constexpr auto kVerbs = std::to_array<Text>(
+      {"is",    "are",       "was",           "be",      "will",    "would",  "should",
+       "must",  "therefore", "thus",          "then",    "hence",   "simply", "indeed",
+       "also",  "clearly",   "equal",         "equals",  "to",      "given",  "by",
+       "found", "the",       "following",     "option",  "est",     "ist",    "lautet",
+       "es",    "la",        "final",         "correct", "sont",    "son",    "becomes",
+       "comes", "out",       "approximately", "about",   "exactly", "just",   "value",
+       "of",    "question",  "problem",       "this",    "your",    "our",    "original"});
+  static constexpr auto kSaying = std::to_array<Text>(
+      {"is", "are", "was", "be", "est", "ist", "lautet", "es", "sont", "son", "becomes", "equals"});
+  bool says = false;
+  for (int words = 0; words < 12; ++words) {
+    const Text before = text;
+    text = skip_any(text, " \t*_`");
+    if (text.starts_with("\xef\xbc\x9a")) return text.substr(3);  // a full-width colon
+    if (text.starts_with(':') || text.starts_with('=')) return text.substr(1);
+    if (!says && text.starts_with('\n') && !before.starts_with('\n')) return {};
+    std::size_t size = 0;
+    while (size < text.size() && is_letter(text[size])) ++size;
+    const auto same = [&](Text verb) {
+      return verb.size() == size && starts_with_folded(text, verb);
+    };
+    if (size == 0 || std::none_of(kVerbs.begin(), kVerbs.end(), same)) return says ? text : Text{};
+    // "a" behind "is" may be the answer, "the" may begin it: only words that cannot are skipped.
+    says |= std::any_of(kSaying.begin(), kSaying.end(), same);
+    text.remove_prefix(size);
+  }
+  return says ? text : Text{};
+}
+
+Text skip_chinese_copula(Text text) noexcept {
+  static constexpr auto kVerbs =
+      std::to_array<Text>({"\u662f", "\u4e3a", "\u4e3a\uff1a", "\uff1a", ":", "\u7b49\u4e8e"});
+  bool says = false;
+  for (;;) {
+    text = skip_any(text, " \t*_`\n");
+    const auto* verb =
+        std::find_if(kVerbs.begin(), kVerbs.end(), [&](Text v) { return text.starts_with(v); });
+    if (verb == kVerbs.end()) return says ? text : Text{};
+    says = true;
+    text.remove_prefix(verb->size());
+  }
+}
 
 Text narrow_to_answer(Text prose, bool last_number) noexcept {
   prose = skip_qualifiers(strip_markup(prose));

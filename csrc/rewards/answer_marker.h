@@ -16,4 +16,10 @@ std::string_view find_last_line_answer(std::string_view text, bool last_number) 
 /// between dollars, or the number in "she has 18 dollars".
 std::string_view narrow_to_answer(std::string_view prose, bool last_number) noexcept;
 
+/// What follows "is", "would be:", "=", a colon and their like behind a word such as "answer",
+/// which then announces a value; null where it announces none.
+std::string_view skip_announcing_words(std::string_view text) noexcept;
+/// The same behind a Chinese word: "\u662f", "\u4e3a", a colon.
+std::string_view skip_chinese_copula(std::string_view text) noexcept;
+
 }  // namespace r1

@@ -18,6 +18,9 @@ using math::Truth;
 /// Plain numbers need no parser, and may be of any length.
 Truth plain_numbers(std::string_view answer, std::string_view gold,
                     const MathPolicy& policy) noexcept {
+  const auto foreign = [](char c) { return (c & 0x80) != 0; };  // a currency that may differ
+  if (std::any_of(answer.begin(), answer.end(), foreign)) return Truth::unknown;
+  if (std::any_of(gold.begin(), gold.end(), foreign)) return Truth::unknown;
   const auto left = parse_number(answer);
   if (!left) return Truth::unknown;
   const auto right = parse_number(gold);
@@ -37,13 +40,18 @@ Truth plain_numbers(std::string_view answer, std::string_view gold,
              : Truth::unknown;
 }
 
+/// The same bytes but for blanks, other than those that part two words or numbers.
 bool same_but_for_blanks(std::string_view a, std::string_view b) noexcept {
+  const auto is_word = [](char c) { return is_letter(c) || is_digit(c); };
   std::size_t i = 0, j = 0;
   for (;; ++i, ++j) {
+    const std::size_t i_before = i, j_before = j;
     while (i < a.size() && is_space(a[i])) ++i;
     while (j < b.size() && is_space(b[j])) ++j;
     if (i == a.size() || j == b.size()) return i == a.size() && j == b.size();
     if (a[i] != b[j]) return false;
+    const bool parted = i > i_before || j > j_before, both = i > i_before && j > j_before;
+    if (parted && !both && i_before > 0 && is_word(a[i_before - 1]) && is_word(a[i])) return false;
   }
 }
 

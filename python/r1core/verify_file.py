@@ -16,7 +16,7 @@ from rich.text import Text
 
 from r1core.data.sources import read_file
 from r1core.readable import shorten, visible
-from r1core.rewards import MathPolicy, Verdict, verify_math
+from r1core.rewards import MathPolicy, Verdict, verify_choice, verify_math
 from r1core.rewards.functions import gold_text, text_of
 
 Kind = Literal["math", "choice"]

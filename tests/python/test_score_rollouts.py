@@ -225,7 +225,9 @@ def test_resolve_finds_functions_by_path_and_suggests_names():
     assert RewardSpec.resolve("format", style="think_summary").function.keywords == {
         "style": "think_summary"
     }
-    with pytest.raises(ValueError, match=r"accuracy, format, tag_count.*got 'acuracy'.*'accuracy"):
+    with pytest.raises(
+        ValueError, match=r"accuracy, choice, format, tag_count.*got 'acuracy'.*'accuracy"
+    ):
         RewardSpec.resolve("acuracy")
     with pytest.raises(ValueError, match=r"cannot import 'no_such_module:f'"):
         RewardSpec.resolve("no_such_module:f")

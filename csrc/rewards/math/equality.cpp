@@ -29,6 +29,7 @@ std::optional<Id> Equality::with_signs(Id id, unsigned signs, unsigned& next) {
   unsigned index = 0;
   if (sign) {
     index = opposite ? 0 : next++;
+    next = std::max(next, 1u);  // \mp alone has a sign of its own
     if (next > kMaxSigns) return std::nullopt;
   }
   for (Id& child : replaced) {

@@ -39,6 +39,7 @@ class Equality {
   bool is_equation(Id id) const;
   bool is_inequality(Id id) const;
   bool is_name(Id id) const;
+  bool is_segment(Id id) const;
   Id value_of_equation(Id equation, Id other);
   Ids assignments(Id id);
   Truth equations(Id a, Id b);

@@ -268,6 +268,12 @@ Value<Real> Evaluator<Real>::call(Id id) {
     case Function::max:
     case Function::min:
       return extreme(function, id);
+    case Function::factorial:
+    case Function::binomial:
+    case Function::gcd:
+    case Function::lcm:
+    case Function::mod:
+      return of_integers(function, id);
     default:
       break;
   }
@@ -307,12 +313,6 @@ Value<Real> Evaluator<Real>::real_call(Function function, const Ball<Real>& x) {
     case Function::ceil:
     case Function::sign:
       return rounding(function, x);
-    case Function::factorial:
-    case Function::binomial:
-    case Function::gcd:
-    case Function::lcm:
-    case Function::mod:  // folded where they are small; there is nothing to say of the others
-      return Box::none(State::imprecise);
     default:
       return Box::none(State::undefined);
   }
@@ -344,6 +344,25 @@ Value<Real> Evaluator<Real>::extreme(Function function, Id id) {
     if (above == (function == Function::max)) best = y.re;
   }
   return real(best);
+}
+
+/// Functions of integers, at arguments that are small ones; of others there is nothing to say.
+template <class Real>
+Value<Real> Evaluator<Real>::of_integers(Function function, Id id) {
+  using std::abs;
+  using std::floor;
+  std::vector<Id> arguments;
+  const std::vector<Id> children(terms_.children(id).begin(), terms_.children(id).end());
+  for (const Id child : children) {
+    const Box x = at(child);
+    if (!x.fine() || !x.real || abs(x.re.mid) > Real(1000)) return Box::none(State::imprecise);
+    const Real nearest = floor(x.re.mid + Real(0.5));
+    if (abs(x.re.mid - nearest) > x.re.rad || x.re.rad > Real(1e-6))
+      return Box::none(State::imprecise);
+    arguments.push_back(terms_.integer(static_cast<std::int64_t>(nearest)));
+  }
+  const Id folded = terms_.call(function, arguments);
+  return terms_.is(folded, Op::number) ? number(terms_.value(folded)) : Box::none(State::imprecise);
 }
 
 template <class Real>

@@ -54,6 +54,7 @@ class Evaluator {
   Box real_call(Function function, const Ball<Real>& x);
   Box rounding(Function function, const Ball<Real>& x);
   Box extreme(Function function, Id id);
+  Box of_integers(Function function, Id id);
 
   Terms& terms_;
   const Point& point_;

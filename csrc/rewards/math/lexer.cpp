@@ -11,16 +11,17 @@ namespace {
 using Text = std::string_view;
 
 constexpr auto kIgnored = std::to_array<Text>(
-    {"left",       "right",      "displaystyle", "textstyle", "scriptstyle", "limits",
-     "nolimits",   "big",        "Big",          "bigg",      "Bigg",        "bigl",
-     "bigr",       "Bigl",       "Bigr",         "biggl",     "biggr",       "Biggl",
-     "Biggr",      "middle",     "mathbf",       "mathit",    "mathsf",      "mathcal",
-     "mathnormal", "boldsymbol", "bm",           "bf",        "rm",          "it",
-     "boxed",      "fbox",       "underline",    "vec",       "hat",         "widehat",
-     "phantom",    "hfill",      "noindent",     "tt",        "mathstrut",   "strut",
-     "nonumber",   "ensuremath", "mathop",       "mathbin",   "mathrel",     "mathord",
-     "protect",    "centering",  "hline",        "null",      "relax",       "smash",
-     "mathtt",     "mathscr",    "mathfrak"});
+    {"left",       "right",      "displaystyle", "textstyle",  "scriptstyle",  "limits",
+     "nolimits",   "big",        "Big",          "bigg",       "Bigg",         "bigl",
+     "bigr",       "Bigl",       "Bigr",         "biggl",      "biggr",        "Biggl",
+     "Biggr",      "middle",     "mathbf",       "mathit",     "mathsf",       "mathcal",
+     "mathnormal", "boldsymbol", "bm",           "bf",         "rm",           "it",
+     "boxed",      "fbox",       "underline",    "vec",        "hat",          "widehat",
+     "phantom",    "hfill",      "noindent",     "tt",         "mathstrut",    "strut",
+     "nonumber",   "ensuremath", "mathop",       "mathbin",    "mathrel",      "mathord",
+     "protect",    "centering",  "hline",        "null",       "relax",        "smash",
+     "mathtt",     "mathscr",    "large",        "Large",      "LARGE",        "huge",
+     "Huge",       "small",      "tiny",         "normalsize", "footnotesize", "mathfrak"});
 constexpr auto kBlanks =
     std::to_array<Text>({"quad", "qquad", "space", "enspace", "newline", "nobreakspace"});
 constexpr auto kThin = std::to_array<Text>({"thinspace", "medspace", "thickspace"});
@@ -106,13 +107,20 @@ bool Lexer::lex(Text text, int depth) {
     if (is_space(c) || c == '~') {
       gap_ = Gap::blank;
       text.remove_prefix(1);
+    } else if (text.starts_with("{}")) {  // shows nothing
+      if (gap_ == Gap::none) gap_ = Gap::thin;
+      text.remove_prefix(2);
+    } else if (text.starts_with("{:}")) {
+      push(Lexeme::sign, text.substr(1, 1));
+      text.remove_prefix(3);
     } else if (is_digit(c) || point) {
       std::size_t size = 0;
       while (size < text.size() && is_digit(text[size])) ++size;
       if (size + 1 < text.size() && text[size] == '.' && is_digit(text[size + 1])) {
         for (++size; size < text.size() && is_digit(text[size]);) ++size;
       } else if (size < text.size() && text[size] == '.' &&
-                 text.substr(size + 1).starts_with("\\overline")) {
+                 (text.substr(size + 1).starts_with("\\overline") ||
+                  text.substr(size + 1).starts_with("\\bar"))) {
         ++size;  // 0.\overline{3}
       } else if (size < text.size() && text[size] == '.' &&
                  text.substr(size + 1).starts_with("\\dot")) {
@@ -174,6 +182,7 @@ bool Lexer::command(Text& text, int depth) {
       case '_':
       case '&':
       case '#':
+      case '.':
         return push(Lexeme::sign, name), true;
       default:
         return push(Lexeme::command, name), true;
@@ -199,6 +208,11 @@ bool Lexer::command(Text& text, int depth) {
       push(Lexeme::word, body);
     }
     if (gap_ == Gap::none && name == "boxed") gap_ = Gap::thin;
+    return true;
+  }
+  if (name == "color" || name == "textcolor") {
+    Text colour;
+    take_braced(text, colour);
     return true;
   }
   if (contains(kBlanks, name)) return gap_ = Gap::blank, true;

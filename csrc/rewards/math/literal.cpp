@@ -108,6 +108,7 @@ bool Parser::grouped(std::string& digits) {
   const bool braced = at_sign("{") && at_sign(",", 1) && at_sign("}", 2);
   const Token& next = peek(braced ? 3 : 1);
   if (!(comma || braced) || !is_digits(next.text) || digits.find('.') != digits.npos) return false;
+  if (leads && next.text.size() == 3) return false;  // thousands that another reading takes apart
   if (comma) ambiguity_.decimal = true;
   if (comma && reading_.commas != Reading::Commas::decimal) return false;
   digits.append(".").append(next.text);
@@ -201,25 +202,53 @@ Id Parser::mixed(Id whole) {
   return whole;
 }
 
+/// 1A_{16}, FF_{16}: digits and capitals side by side with a base above ten behind them.
+Id Parser::based_with_letters() {
+  std::string digits;
+  std::size_t ahead = 0;
+  bool letters = false;
+  for (;; ++ahead) {
+    const Token& token = peek(ahead);
+    const bool run =
+        token.kind == Lexeme::number || token.kind == Lexeme::word || token.kind == Lexeme::words;
+    if (!run || (ahead > 0 && token.gap != Gap::none)) break;
+    for (const char c : token.text) {
+      if (!is_digit(c) && !(c >= 'A' && c <= 'Z')) return kNone;
+      letters |= !is_digit(c);
+    }
+    digits.append(token.text);
+  }
+  if (!letters || digits.size() > 64 || !at_sign("_", ahead)) return kNone;
+  const Token& first = peek(ahead + (at_sign("{", ahead + 1) ? 2 : 1));
+  if (!is_digits(first.text) || first.text.size() != 2) return kNone;  // a variable with an index
+  at_ += ahead;
+  return based(kNone, digits);
+}
+
 /// 204_5 has the value it has in base five.
 Id Parser::based(Id value, const std::string& digits) {
+  static constexpr auto kBases = std::to_array<Text>(
+      {"two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"});
   ++at_;
   const std::string text = script();
   std::string subscript;
   for (const char c : text) {
     if (is_digit(c)) subscript.push_back(c);
   }
+  const auto* word = std::find(kBases.begin(), kBases.end(), Text(text));
+  if (word != kBases.end()) subscript = std::to_string(word - kBases.begin() + 2);
   if (!is_digits(subscript) || subscript.size() > 2) return kNone;
   const auto base = static_cast<unsigned>(to_integer(subscript));
   if (base < 2 || base > 36) return kNone;
   Integer total = 0;
   for (const char c : digits) {
-    const auto digit = static_cast<unsigned>(c - '0');
+    const auto digit = static_cast<unsigned>(is_digit(c) ? c - '0' : c - 'A' + 10);
     if (digit >= base) return kNone;
     total = total * base + digit;
   }
-  return terms_.make(Op::based, static_cast<std::uint8_t>(base),
-                     std::array{terms_.number(Rational(total)), value});
+  return terms_.make(
+      Op::based, static_cast<std::uint8_t>(base),
+      std::array{terms_.number(Rational(total)), value == kNone ? terms_.text(digits) : value});
 }
 
 }  // namespace r1::math

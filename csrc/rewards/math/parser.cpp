@@ -135,7 +135,8 @@ Id Parser::list() {
 }
 
 Id Parser::relation() {
-  Id left = sets();
+  // "\ge 5" leaves out what is at least five.
+  Id left = at_ == 0 && find_relation(peek()) ? terms_.symbol("?") : sets();
   std::vector<Id> chain;
   while (left != kNone) {
     const auto found = find_relation(peek());
@@ -258,7 +259,10 @@ Id Parser::postfix() {
 
 Id Parser::postfix_of(Id value) {
   while (value != kNone) {
-    if (at_sign("!") && !at_sign("!", 1)) {
+    if (at_sign("!") && at_sign("!", 1)) {
+      at_ += 2;
+      value = double_factorial(value);
+    } else if (at_sign("!")) {
       ++at_;
       value = terms_.call(Function::factorial, std::array{value});
     } else if (take_sign("^") || take_sign("**")) {
@@ -272,6 +276,15 @@ Id Parser::postfix_of(Id value) {
     }
   }
   return value;
+}
+
+/// n (n - 2) (n - 4) ...
+Id Parser::double_factorial(Id value) {
+  const auto n = terms_.is(value, Op::number) ? small_integer(terms_.value(value)) : std::nullopt;
+  if (!n || *n < 0 || *n > 1'000) return kNone;
+  std::vector<Id> factors = {terms_.integer(1)};
+  for (std::int64_t k = *n; k > 1; k -= 2) factors.push_back(terms_.integer(k));
+  return terms_.product(factors);
 }
 
 Id Parser::exponent_of(Id base) {
@@ -325,11 +338,11 @@ bool Parser::begins_value() const {
              (token.text == "|" && bars_ == 0);
     case Lexeme::command: {
       static constexpr auto kNoValue = std::to_array<Text>(
-          {"cup",    "cap",    "setminus", "backslash", "}",     "rangle", "rvert",
-           "rVert",  "rfloor", "rceil",    "\\",        "cdot",  "times",  "div",
-           "pm",     "mp",     "land",     "lor",       "wedge", "vee",    "end",
-           "circ",   "degree", "ast",      "bmod",      "pmod",  "mod",    "choose",
-           "bigcup", "bigcap", "ldots",    "dots",      "cdots", "quad",   "neg"});
+          {"cup",    "cap",   "setminus", "backslash", "}",     "rangle", "rvert",  "rVert",
+           "rfloor", "rceil", "\\",       "cdot",      "times", "div",    "pm",     "mp",
+           "land",   "lor",   "wedge",    "vee",       "end",   "circ",   "degree", "ast",
+           "bmod",   "pmod",  "mod",      "choose",    "over",  "rbrace", "bigcup", "bigcap",
+           "ldots",  "dots",  "cdots",    "quad",      "neg"});
       return std::find(kNoValue.begin(), kNoValue.end(), token.text) == kNoValue.end() &&
              !find_relation(token) && !(token.text == "|" && bars_ != 0);
     }

@@ -51,6 +51,7 @@ class Parser {
   Id unary();
   Id postfix();
   Id postfix_of(Id value);
+  Id double_factorial(Id value);
   Id exponent_of(Id base);
   Id with_unit(Id value);
   Id implicit_product();
@@ -95,6 +96,7 @@ class Parser {
   Id scientific(Id mantissa, bool point);
   Id mixed(Id whole);
   Id based(Id value, const std::string& digits);
+  Id based_with_letters();
 
   const Token& peek(std::size_t ahead = 0) const {
     return tokens_[std::min(at_ + ahead, tokens_.size() - 1)];
@@ -126,6 +128,7 @@ class Parser {
   std::size_t at_ = 0;
   int depth_ = 0;
   int bars_ = 0;           // |...| that are open
+  bool index_i_ = false;   // i counts, and is not the imaginary unit
   bool reversed_ = false;  // inside ]a, b[, where [ closes
 };
 

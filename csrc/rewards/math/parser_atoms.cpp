@@ -65,6 +65,7 @@ bool are_variables(Text letters) {
 }
 
 Id Parser::atom() {
+  if (const Id value = based_with_letters(); value != kNone) return value;
   switch (peek().kind) {
     case Lexeme::number:
       return literal();
@@ -127,7 +128,7 @@ Id Parser::word() {
 
 Id Parser::word_part(Text name) {
   if (name == "e") return terms_.constant(Constant::e);
-  if (name == "i") return terms_.constant(Constant::i);
+  if (name == "i" && !index_i_) return terms_.constant(Constant::i);
   return symbol(std::string(name));
 }
 
@@ -181,8 +182,7 @@ Id Parser::symbol(std::string name) {
 Id Parser::command() {
   const Text name = tokens_[at_++].text;
   Function which;
-  if (name == "frac" || name == "dfrac" || name == "tfrac" || name == "cfrac" || name == "over")
-    return fraction();
+  if (name == "frac" || name == "dfrac" || name == "tfrac" || name == "cfrac") return fraction();
   if (name == "sqrt") return root();
   if (name == "binom" || name == "dbinom" || name == "tbinom") {
     const Id top = argument();
@@ -345,6 +345,8 @@ Id Parser::implicit_product() {
 Id Parser::big_operator(bool sum) {
   static constexpr std::int64_t kMaxTerms = 1000;
   Id lower = kNone, upper = kNone;
+  const bool index_i = index_i_;
+  index_i_ |= at_sign("_") && at(Lexeme::word, "i", at_sign("{", 1) ? 2 : 1);
   for (int part = 0; part < 2; ++part) {
     if (take_sign("_")) {
       if (!take_sign("{")) return kNone;
@@ -355,6 +357,7 @@ Id Parser::big_operator(bool sum) {
     }
   }
   const Id body = multiplicative();
+  index_i_ = index_i;
   if (body == kNone || !terms_.is(lower, Op::relation) || !terms_.is(upper, Op::number))
     return kNone;
   const Id variable = terms_.child(lower, 0), first = terms_.child(lower, 1);

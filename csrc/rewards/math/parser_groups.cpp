@@ -65,7 +65,8 @@ Id Parser::round_or_square(Text open) {
 Id Parser::braces() {
   if (take_sign("}")) return kNone;
   const int bars = std::exchange(bars_, 0);
-  const Id inside = alternatives();
+  Id inside = alternatives();
+  if (inside != kNone && take_command("over")) inside = terms_.divide(inside, alternatives());
   bars_ = bars;
   if (inside == kNone || !take_sign("}")) return kNone;
   if (!terms_.is(inside, Op::list)) return inside;

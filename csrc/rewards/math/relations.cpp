@@ -53,14 +53,24 @@ Id Equality::value_of_equation(Id equation, Id other) {
   };
   if (names(left, right)) return right;
   if (names(right, left)) return left;
-  // 3 * 4 = 12 says 12, if it is true; so does A + B = 12 if that is the only value in it.
-  if (terms_[left].closed && terms_[right].closed)
+  // 3 * 4 = 12 says 12, if it is true; so does AB = 12 of a segment.
+  if (terms_[left].closed && terms_[right].closed) {
     return same(left, right) == Truth::yes ? right : kNone;
-  if (terms_[right].closed && terms_[other].closed && Scalars::is_scalar(terms_[right].op) &&
-      Scalars::is_scalar(terms_[left].op) && !terms_.is(left, Op::number)) {
-    return right;
   }
-  return kNone;
+  if (!terms_[right].closed || !terms_[other].closed) return kNone;
+  return Scalars::is_scalar(terms_[right].op) && is_segment(left) ? right : kNone;
+}
+
+/// AB, or AB with a bar: capitals side by side name a length or an angle, not a product.
+bool Equality::is_segment(Id id) const {
+  if (terms_.is(id, Op::call) && terms_.function(id) == Function::conjugate)
+    id = terms_.child(id, 0);
+  if (!terms_.is(id, Op::product)) return false;
+  const auto factors = terms_.children(id);
+  return std::all_of(factors.begin(), factors.end(), [&](Id factor) {
+    return terms_.is(factor, Op::symbol) && terms_.name(factor)[0] >= 'A' &&
+           terms_.name(factor)[0] <= 'Z';
+  });
 }
 
 /// x = 1, y = 2 as the values in the order of the names; also (x, y) = (1, 2).
@@ -190,8 +200,11 @@ Truth Equality::as_regions(Id a, Id b) {
     return Truth::no;
   // Different variables describe different conditions, not different sets.
   const auto x = terms_.symbols(a), y = terms_.symbols(b);
-  if (!x.empty() && !y.empty() && x != y && !terms_.is(a, Op::set_builder) &&
-      !terms_.is(b, Op::set_builder))
+  const auto unnamed = [&](const Ids& names) {
+    return names.size() == 1 && terms_.name(names[0]) == "?";
+  };
+  if (!x.empty() && !y.empty() && x != y && !unnamed(x) && !unnamed(y) &&
+      !terms_.is(a, Op::set_builder) && !terms_.is(b, Op::set_builder))
     return Truth::unknown;
   const auto left = regions_.of(a);
   if (!left) return Truth::unknown;

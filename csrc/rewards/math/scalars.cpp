@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "csrc/rewards/math/evaluate.h"
+#include "csrc/rewards/math/points.h"
 
 namespace r1::math {
 namespace {
@@ -18,29 +19,6 @@ const Point kNoPoint;
 template <class Real>
 Value<Real> minus(const Value<Real>& a, const Value<Real>& b) {
   return {a.re - b.re, a.im - b.im, a.real && b.real};
-}
-
-/// The numbers written in a term: beyond them, pieces of max, |x| and the like take over.
-void collect_numbers(const Terms& terms, Id id, std::vector<Rational>& found) {
-  if (found.size() >= 8) return;
-  if (terms.is(id, Op::number)) {
-    const Rational size = abs(terms.value(id));
-    if (size > 1 && bits(size) < 200) found.push_back(size);
-  }
-  for (const Id child : terms.children(id)) collect_numbers(terms, child, found);
-}
-
-bool has_pieces(const Terms& terms, Id id) {
-  if (terms.is(id, Op::call)) {
-    const Function f = terms.function(id);
-    if (f == Function::max || f == Function::min || f == Function::abs || f == Function::floor ||
-        f == Function::ceil || f == Function::sign) {
-      return true;
-    }
-  }
-  const auto children = terms.children(id);
-  return std::any_of(children.begin(), children.end(),
-                     [&](Id child) { return has_pieces(terms, child); });
 }
 
 }  // namespace
@@ -231,44 +209,20 @@ Truth Scalars::sampled(Id a, Id b) {
   return real == Truth::unknown ? sampled_at(a, b, true) : real;
 }
 
-/// Functions that are not rational: at random points of both signs and many sizes, wherever both
-/// are defined.
+/// Functions that are not rational: wherever both are defined, at points of many kinds.
 Truth Scalars::sampled_at(Id a, Id b, bool complex) {
-  static constexpr int kPoints = 28, kEnough = 4;
-  static constexpr auto kSizes =
-      std::to_array<int>({0, 1, 0, 1, -1, 2, 0, 1, 3, -2, 0, 4, 6, -4, 1, 9});
-  Point point;
-  point.symbols = terms_.symbols(a);
-  for (const Id symbol : terms_.symbols(b)) {
-    if (std::find(point.symbols.begin(), point.symbols.end(), symbol) == point.symbols.end())
-      point.symbols.push_back(symbol);
-  }
-  std::vector<Rational> numbers;
-  if (has_pieces(terms_, a) || has_pieces(terms_, b)) {
-    collect_numbers(terms_, a, numbers);
-    collect_numbers(terms_, b, numbers);
-  }
-  Draws draws;
-  int agreed = 0, wanted = kEnough;
-  const int extra = 2 * static_cast<int>(numbers.size());
-  for (int n = 0; n < kPoints + extra && (agreed < wanted || n < extra + 8); ++n) {
-    point.values.clear();
-    for (std::size_t k = 0; k < point.symbols.size(); ++k) {
-      Rational size = Rational(static_cast<std::int64_t>(1024 + draws.below(9216))) / 1024;
-      const int power = kSizes[(static_cast<std::size_t>(n) + k * 5) % kSizes.size()];
-      const Rational ten = mp::pow(Integer(10), static_cast<unsigned>(std::abs(power)));
-      size = power < 0 ? Rational(size / ten) : Rational(size * ten);
-      if (n < extra) size = numbers[static_cast<std::size_t>(n / 2)] * (1 + size);
-      const bool negative = n < extra ? n % 2 == 1 : (draws.next() >> 32 & 1) != 0;
-      point.values.push_back(negative ? Rational(-size) : size);
-    }
+  static constexpr int kEnough = 4;
+  Points points(terms_, a, b);
+  int agreed = 0;
+  for (int n = 0; n < points.count() && (agreed < kEnough || n < points.least()); ++n) {
     if (terms_.budget.is_over()) return Truth::unknown;
+    const Point& point = points.at(n);
     Truth here = balls<double>(a, b, point, complex);
     if (here != Truth::no) here = balls<Wide>(a, b, point, complex);
     if (here == Truth::no) return Truth::no;
     agreed += here == Truth::yes;
   }
-  return agreed >= wanted ? Truth::yes : Truth::unknown;
+  return agreed >= kEnough ? Truth::yes : Truth::unknown;
 }
 
 Truth Scalars::less(Id a, Id b) {

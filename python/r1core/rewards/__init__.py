@@ -8,6 +8,7 @@ A completion is data: whatever it holds, it gets a verdict and never an exceptio
 and its kin have TRL's call shape and work in a TRL trainer; TRL's rewards work here.
 """
 
+from r1core.rewards.choice import choice_reward, verify_choice
 from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_reward
 from r1core.rewards.isolate import close_workers
 from r1core.rewards.json_format import json_format_reward
@@ -38,6 +39,7 @@ __all__ = [
     "accuracy_reward",
     "cosine_length",
     "cosine_length_reward",
+    "choice_reward",
     "close_workers",
     "format_faults",
     "format_reward",
@@ -54,5 +56,6 @@ __all__ = [
     "soft_overlong_punishment_reward",
     "tag_count_reward",
     "token_repetition_penalty",
+    "verify_choice",
     "verify_math",
 ]

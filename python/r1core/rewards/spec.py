@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from r1core.rewards.choice import choice_reward
 from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_reward
 from r1core.rewards.json_format import json_format_reward
 from r1core.rewards.language import language_consistency_reward
@@ -21,6 +22,7 @@ Isolation = Literal["batch", "row"]
 
 BUILT_IN: dict[str, RewardFunction] = {
     "accuracy": accuracy_reward,
+    "choice": choice_reward,
     "format": format_reward,
     "tag_count": tag_count_reward,
     "language_consistency": language_consistency_reward,
