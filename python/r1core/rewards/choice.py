@@ -20,11 +20,11 @@ def verify_choice(
     r"""Grade the option that each completion chooses.
 
     The choice is the first of these that is there, the last if several: the body of `<answer>`; a
-    `\boxed{...}`; what an announcement says ("The answer is (B)"; also in Chinese, French, German and
-    Spanish); "B is correct"; a letter in bold; a last line that begins with a letter. A text that is
-    an option's counts as its letter. Where there is a `</think>`, only what comes after it counts.
-    Two letters are no answer, unless the gold has several; refutations ("not B") and articles
-    ("A triangle") are none.
+    `\boxed{...}`; what an announcement says ("The answer is (B)"; also in Chinese, French, German
+    and Spanish); "B is correct"; a letter in bold; a last line that begins with a letter. A text
+    that is an option's counts as its letter. Where there is a `</think>`, only what comes after it
+    counts. Two letters are no answer, unless the gold has several; refutations ("not B") and
+    articles ("A triangle") are none.
 
     Args:
         completions: N texts; any characters.

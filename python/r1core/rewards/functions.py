@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from r1core.rewards.math_policy import DEFAULT_POLICY, MathPolicy
 from r1core.rewards.verify import FORMAT_OK, Style, format_faults, single_tags, verify_math
 
 Completion = str | Sequence[dict[str, Any]]
@@ -24,6 +25,8 @@ def accuracy_reward(
     answer: Sequence[Any] | None = None,
     solution: Sequence[Any] | None = None,
     accepted: Sequence[Sequence[str]] | None = None,
+    *,
+    policy: MathPolicy | Mapping[str, Any] = DEFAULT_POLICY,
     **columns: Any,
 ) -> list[float | None]:
     """Score 1 where the final answer equals the gold, else 0 (DeepSeek-R1, section 2.2).
@@ -35,6 +38,8 @@ def accuracy_reward(
         solution: the same under TRL's name, used where there is no `answer`.
         accepted: N lists of right answers as texts, for questions with several; used instead of
             the gold. The answer is what the only <answer> holds, compared word by word.
+        policy: what counts as the same where conventions differ; in a recipe,
+            `policy = { precision = 4 }`.
         columns: not used.
 
     Returns:
@@ -54,7 +59,9 @@ def accuracy_reward(
             "accuracy_reward: the data must have a column 'answer' or 'solution'; "
             f"got {sorted(columns) or 'none'}"
         )
-    verdicts = verify_math([text_of(c) for c in completions], [gold_text(g) for g in golds])
+    rules = policy if isinstance(policy, MathPolicy) else MathPolicy(**policy)
+    texts = [text_of(completion) for completion in completions]
+    verdicts = verify_math(texts, [gold_text(gold) for gold in golds], policy=rules)
     return [None if math.isnan(verdict.score) else verdict.score for verdict in verdicts]
 
 
