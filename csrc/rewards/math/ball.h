@@ -108,8 +108,8 @@ Ball<Real> exp(const Ball<Real>& a) {
   if (!a.fine()) return a;
   if (a.rad > Real(0.5) || abs(a.mid) > Real(1e6)) return Ball<Real>::none(State::imprecise);
   const Real value = exp(a.mid);
-  // The exponent's own bits are lost from the result's.
-  return Ball<Real>::rounded(value, value * (2 * a.rad + Ball<Real>::epsilon()));
+  // Reducing the argument costs the result as many bits as the argument is long.
+  return Ball<Real>::rounded(value, value * (2 * a.rad + (1 + abs(a.mid)) * Ball<Real>::epsilon()));
 }
 
 template <class Real>

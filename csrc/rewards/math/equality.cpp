@@ -17,8 +17,7 @@ constexpr unsigned kMaxSigns = 4;  // 2^4 choices of plus and minus
 bool Equality::is_collection(Id id) const {
   const Op op = terms_[id].op;
   if (op == Op::any_of) return !is_inequality(id);
-  return op == Op::list || op == Op::set ||
-         (terms_[id].plus_minus && op != Op::tuple && op != Op::bracketed);
+  return op == Op::list || op == Op::set || terms_[id].plus_minus;
 }
 
 /// The term with its plus-minus signs chosen: bit k of `signs` for the k-th, all \mp as the others.
@@ -98,6 +97,7 @@ Truth Equality::same_kinds(Id a, Id b) {
     if (const auto items = sequence(other)) return pairwise(values, *items);
   }
 
+  if (members_ > 0 && (left == Op::set) != (right == Op::set)) return Truth::no;  // {{1}}, {1}
   const bool a_many = is_collection(a), b_many = is_collection(b);
   const auto a_items = sequence(a), b_items = sequence(b);
   if (a_many && b_many && !(policy_.ordered_lists && left == Op::list && right == Op::list)) {
@@ -189,6 +189,15 @@ Truth Equality::matching(Ids a, Ids b, bool as_sets) {
   if (!as_sets && left.size() != right.size()) return Truth::no;
   if (left.size() * right.size() > 65'536) return Truth::unknown;
 
+  ++members_;
+  const Truth result = matching_of(left, right, a, b, as_sets);
+  --members_;
+  return result;
+}
+
+/// @param left, right  what is not the same node in a and b
+Truth Equality::matching_of(const Ids& left, const Ids& right, const Ids& a, const Ids& b,
+                            bool as_sets) {
   bool unknown = false;
   std::vector<std::vector<std::size_t>> partners(left.size());
   std::vector<bool> has_partner(right.size());

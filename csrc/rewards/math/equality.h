@@ -30,6 +30,7 @@ class Equality {
   bool members(Id id, Ids& out);
   std::optional<Id> with_signs(Id id, unsigned signs, unsigned& next);
   Truth matching(Ids a, Ids b, bool as_sets);
+  Truth matching_of(const Ids& left, const Ids& right, const Ids& a, const Ids& b, bool as_sets);
   Truth pairwise(const Ids& a, const Ids& b);
   std::optional<Ids> sequence(Id id) const;
   Truth ratios(Id a, Id b);
@@ -52,6 +53,7 @@ class Equality {
   Scalars scalars_;
   Regions regions_;
   int depth_ = 0;
+  int members_ = 0;  // of how many collections a member is being compared
 };
 
 }  // namespace r1::math

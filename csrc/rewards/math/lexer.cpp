@@ -215,6 +215,7 @@ bool Lexer::command(Text& text, int depth) {
     take_braced(text, colour);
     return true;
   }
+  if (name == "colon") return push(Lexeme::sign, ":"), true;
   if (contains(kBlanks, name)) return gap_ = Gap::blank, true;
   if (contains(kThin, name)) return gap_ = Gap::thin, true;
   if (name == "mathbb") {

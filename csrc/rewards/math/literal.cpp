@@ -61,7 +61,7 @@ Id Parser::literal() {
       is_digits(peek(1).text) && at_sign(")", 2)) {
     return repeating(digits);
   }
-  const bool separated = grouped(digits);
+  const bool separated = point_grouped(digits) || grouped(digits);
   if (digits.size() > kMaxDigits) return terms_.budget.end(), kNone;
   const bool point = digits.find('.') != digits.npos;
   if (point && (at_command("ldots") || at_command("dots") || at_command("cdots") ||
@@ -78,6 +78,22 @@ Id Parser::literal() {
   if (at(Lexeme::word, "e") || at(Lexeme::word, "E"))
     return scientific(value, point || first.text.find('.') != Text::npos);
   return point ? value : mixed(value);
+}
+
+/// 1.234.567: with two points or more, they separate thousands.
+bool Parser::point_grouped(std::string& digits) {
+  const std::size_t point = digits.find('.');
+  const auto is_group = [&] {
+    return peek().kind == Lexeme::number && peek().gap == Gap::none && peek().text.size() == 4 &&
+           peek().text[0] == '.';
+  };
+  if (point == digits.npos || point == 0 || point > 3 || digits.size() != point + 4 ||
+      !is_group()) {
+    return false;
+  }
+  digits.erase(point, 1);
+  for (; is_group(); ++at_) digits.append(peek().text.substr(1));
+  return true;
 }
 
 /// Joins groups of three digits, and a decimal comma, to `digits`; whether there were any.

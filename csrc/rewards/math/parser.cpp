@@ -67,6 +67,15 @@ std::optional<Relation> find_relation(const Token& token) {
   return std::nullopt;
 }
 
+std::optional<Text> currency_of(const Token& token) {
+  if (token.kind != Lexeme::command) return std::nullopt;
+  if (token.text == "$") return "dollar^1 ";
+  if (token.text == "euro") return "euro^1 ";
+  if (token.text == "pounds") return "sterling^1 ";
+  if (token.text == "yen") return "yen^1 ";
+  return std::nullopt;
+}
+
 /// Ends a recursion that is too deep; the parser then unwinds with kNone.
 class Depth {
  public:
@@ -271,6 +280,10 @@ Id Parser::postfix_of(Id value) {
       value = terms_.make(Op::percent, 0, std::array{value});
     } else if (take_command("circ") || take_command("degree")) {
       value = terms_.call(Function::degrees, std::array{value});
+    } else if (const auto currency = currency_of(peek());
+               currency && peek(1).kind != Lexeme::number) {
+      ++at_;  // 5 \$
+      value = terms_.make(Op::quantity, 0, std::array{value, terms_.integer(1)}, *currency);
     } else {
       break;
     }
@@ -376,6 +389,7 @@ Id Parser::with_unit(Id value) {
          !at_sign("|") && !at_command("}") && !at_sign("}") && !at_command("cup") &&
          phrase.size() < 80 && !find_relation(peek())) {
     const Token& token = peek();
+    if (token.kind == Lexeme::number && token.gap != Gap::none) break;  // 1 hour 30 minutes
     if (token.kind == Lexeme::command && token.text != "cdot" && token.text != "circ") return kNone;
     if (token.text == "." && at_sign(".", 1)) return kNone;
     if (!phrase.empty() && token.gap != Gap::none) phrase.push_back(' ');
@@ -394,8 +408,17 @@ Id Parser::with_unit(Id value) {
   while (!phrase.empty() && (phrase.back() == '.' || phrase.back() == ' ')) phrase.pop_back();
   const auto unit = parse_unit(phrase, formal || reading_.letter_units);
   if (!unit) return kNone;
-  return terms_.make(Op::quantity, 0, std::array{value, terms_.number(unit->factor)},
-                     unit->dimension.empty() ? "?" : unit->dimension);
+  const std::string dimension = unit->dimension.empty() ? "?" : unit->dimension;
+  const Id first =
+      terms_.make(Op::quantity, 0, std::array{value, terms_.number(unit->factor)}, dimension);
+  if (peek().kind != Lexeme::number) return first;
+  const Id second = with_unit(additive());
+  if (!terms_.is(second, Op::quantity) || terms_.name(second) != dimension) return kNone;
+  const auto plain = [&](Id id) {
+    return terms_.multiply(terms_.child(id, 0), terms_.child(id, 1));
+  };
+  const Id total = terms_.add(plain(first), plain(second));
+  return terms_.make(Op::quantity, 0, std::array{total, terms_.integer(1)}, dimension);
 }
 
 }  // namespace r1::math

@@ -90,6 +90,7 @@ class Parser {
   // literal.cpp: numbers as written
   Id literal();
   bool grouped(std::string& digits);
+  bool point_grouped(std::string& digits);
   Id repeating(const std::string& digits);
   Id dotted(const std::string& digits);
   Id periodic(std::string_view digits, std::string_view period);

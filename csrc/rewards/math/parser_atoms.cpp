@@ -172,6 +172,12 @@ Id Parser::symbol(std::string name) {
     const auto two = call_arguments();
     return two.size() == 2 ? terms_.call(Function::binomial, two) : kNone;
   }
+  if (name.size() == 1 && name[0] >= 'A' && name[0] <= 'Z') {  // a point by its name: A(1, 2)
+    const std::size_t before = at_;
+    const Id point = atom();
+    if (terms_.is(point, Op::tuple)) return point;
+    at_ = before;
+  }
   const bool usual = Text("fghFGH").find(name[0]) != Text::npos;
   const bool defined = at_ == 1 && at_sign(")", 2) && at_sign("=", 3);  // P(x) = ...
   if (!usual && !defined) return terms_.symbol(name);

@@ -110,7 +110,7 @@ Text strip_answer(Text text) {
     const std::size_t before = text.size();
     if (text.ends_with('.') && !text.ends_with("..") && !text.ends_with("m."))
       text.remove_suffix(1);
-    if (text.ends_with('\\')) text.remove_suffix(1);  // "5\."
+    if (text.ends_with('\\')) text.remove_suffix(1);            // "5\."
     if (text.ends_with("\xe3\x80\x82")) text.remove_suffix(3);  // the Chinese full stop
     if (text.ends_with("\\\\")) text.remove_suffix(2);
     const bool starred = text.starts_with("**") && text.find("**", 2) == text.size() - 2;
