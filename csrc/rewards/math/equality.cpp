@@ -20,6 +20,15 @@ bool Equality::is_collection(Id id) const {
   return op == Op::list || op == Op::set || terms_[id].plus_minus;
 }
 
+/// {{1}}, {\emptyset}
+bool Equality::holds_a_set(Id id) const {
+  if (!terms_.is(id, Op::set)) return false;
+  const auto members = terms_.children(id);
+  return std::any_of(members.begin(), members.end(), [&](Id member) {
+    return terms_.is(member, Op::set) || terms_.is(member, Op::number_set);
+  });
+}
+
 /// The term with its plus-minus signs chosen: bit k of `signs` for the k-th, all \mp as the others.
 std::optional<Id> Equality::with_signs(Id id, unsigned signs, unsigned& next) {
   if (!terms_[id].plus_minus) return id;
@@ -79,6 +88,13 @@ Truth Equality::same(Id a, Id b) {
 Truth Equality::same_kinds(Id a, Id b) {
   const Op left = terms_[a].op, right = terms_[b].op;
   if (left == Op::text || right == Op::text) return Truth::no;  // nodes differ, so words do
+  if ((holds_a_set(a) && right != Op::set) || (holds_a_set(b) && left != Op::set)) return Truth::no;
+  const auto residue = [&](Id id) {  // 12 (mod 7) is 5
+    return terms_.is(id, Op::call) && terms_.function(id) == Function::function &&
+           terms_.name(id) == "pmod" && terms_.is(terms_.child(id, 0), Op::number);
+  };
+  if (residue(a) && right == Op::number) return same(terms_.child(a, 0), b);
+  if (residue(b) && left == Op::number) return same(a, terms_.child(b, 0));
   if (left == Op::clock || right == Op::clock) return clocks(a, b);
   if (const Truth regions = as_regions(a, b); regions != Truth::unknown) return regions;
 
@@ -172,6 +188,14 @@ Truth Equality::pairwise(const Ids& a, const Ids& b) {
   return result;
 }
 
+/// "5 red" and "5 blue", where each stands among others.
+bool Equality::count_different_things(Id a, Id b) const {
+  if (!terms_.is(a, Op::quantity) || !terms_.is(b, Op::quantity)) return false;
+  const std::string_view one = terms_.name(a), two = terms_.name(b);
+  if (!one.starts_with('?') || !two.starts_with('?')) return false;
+  return one.find(two.substr(1)) == one.npos && two.find(one.substr(1)) == two.npos;
+}
+
 /// A perfect matching of equal members. As sets, members that stand twice count once.
 Truth Equality::matching(Ids a, Ids b, bool as_sets) {
   std::sort(a.begin(), a.end());
@@ -203,6 +227,7 @@ Truth Equality::matching_of(const Ids& left, const Ids& right, const Ids& a, con
   std::vector<bool> has_partner(right.size());
   for (std::size_t i = 0; i < left.size(); ++i) {
     for (std::size_t j = 0; j < right.size(); ++j) {
+      if (count_different_things(left[i], right[j])) continue;
       const Truth equal = same(left[i], right[j]);
       unknown |= equal == Truth::unknown;
       if (equal != Truth::yes) continue;

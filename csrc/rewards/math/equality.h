@@ -27,8 +27,10 @@ class Equality {
   Truth same_kinds(Id a, Id b);
   // equality.cpp: several answers
   bool is_collection(Id id) const;
+  bool holds_a_set(Id id) const;
   bool members(Id id, Ids& out);
   std::optional<Id> with_signs(Id id, unsigned signs, unsigned& next);
+  bool count_different_things(Id a, Id b) const;
   Truth matching(Ids a, Ids b, bool as_sets);
   Truth matching_of(const Ids& left, const Ids& right, const Ids& a, const Ids& b, bool as_sets);
   Truth pairwise(const Ids& a, const Ids& b);

@@ -240,7 +240,7 @@ bool Lexer::wrapped_text(Text body, int depth) {
   const Text inner = trim(body);
   if (inner.empty()) return gap_ = Gap::blank, true;
   const bool connective = inner == "and" || inner == "or" || inner == "if" || inner == "mod" ||
-                          inner == "lcm" || inner == "gcd" || inner.size() == 1;
+                          inner == "lcm" || inner == "gcd" || inner == "(mod" || inner.size() == 1;
   if (is_wordy(inner) && !connective && inner.size() > 3) {
     if (body.front() != inner.front() && gap_ == Gap::none) gap_ = Gap::blank;
     return push(Lexeme::words, inner), true;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "csrc/rewards/math/units.h"
+#include "csrc/rewards/math/words.h"
 #include "csrc/rewards/text.h"
 
 namespace r1::math {
@@ -92,8 +93,15 @@ class Depth {
 }  // namespace
 
 Id Parser::run() {
-  while (at_sign("=") || at_command("approx") || at_sign(":")) ++at_;  // "= 5"
-  const Id value = alternatives();
+  const auto announces = [&] {  // "= 5", "about 5", "The answer is: 5"
+    const bool words = peek().kind == Lexeme::word || peek().kind == Lexeme::words;
+    return at_sign("=") || at_command("approx") || at_sign(":") ||
+           (words && peek(1).kind != Lexeme::end && is_filler(peek().text));
+  };
+  while (announces()) ++at_;
+  const bool negative = take_word("minus") || take_word("negative");
+  Id value = alternatives();
+  if (negative) value = terms_.negate(value);
   while (at_sign(".") || at_sign(",") || at_sign(";") || at_sign("!") || at_command("\\")) ++at_;
   return at_end() && !terms_.budget.is_over() ? value : kNone;
 }
@@ -123,6 +131,12 @@ Id Parser::list() {
     const bool comma = take_sign(",") || take_sign(";");
     while (comma && (take_command("\\") || take_sign(","))) {
     }
+    if (parts.size() == 1 && take_integers()) break;
+    if (at_range()) {
+      ++at_;
+      parts.push_back(relation());
+      continue;
+    }
     const bool both = take_word("and") || take_command("land") || take_command("wedge") ||
                       (take_sign("&") && !at_sign("&"));
     if (comma && !both && (at_end() || at_word("or"))) {
@@ -134,6 +148,7 @@ Id Parser::list() {
     parts.push_back(relation());
   }
   if (parts.back() == kNone) return kNone;
+  if (range_of_parameter(parts)) parts.pop_back();
   if (parts.size() == 1) return parts[0];
   const bool conditions =
       conjunction && std::any_of(parts.begin(), parts.end(), [&](Id part) {
@@ -143,16 +158,93 @@ Id Parser::list() {
   return terms_.make(conditions ? Op::all_of : Op::list, 0, parts);
 }
 
+/// "where k \in ..."
+bool Parser::at_range() const {
+  const bool word = at_word("where") || at_word("for") || at_word("with") || at_word("for all") ||
+                    at_word("for any");
+  return word && peek(1).kind == Lexeme::word && at_command("in", 2);
+}
+
+/// Takes what says of a parameter that it is a whole number: "where k is an integer".
+bool Parser::take_integers() {
+  bool integers = false;
+  for (std::size_t ahead = 0;; ++ahead) {
+    const Token& token = peek(ahead);
+    if (token.kind == Lexeme::end) return integers && (at_ += ahead, true);
+    if (token.kind == Lexeme::sign && token.text == ".") continue;
+    if (token.kind != Lexeme::word && token.kind != Lexeme::words) return false;
+    integers |= token.text.find("integer") != Text::npos;
+  }
+}
+
+/// Whether the last of several parts says where a parameter of the others lies: 2k, k \in
+/// \mathbb{Z}.
+bool Parser::range_of_parameter(const std::vector<Id>& parts) const {
+  const Id last = parts.back();
+  if (parts.size() < 2 || !terms_.is(last, Op::relation) || terms_.relation(last) != Relation::in)
+    return false;
+  const Id parameter = terms_.child(last, 0);
+  return terms_.is(parameter, Op::symbol) &&
+         std::any_of(parts.begin(), parts.end() - 1, [&](Id part) {
+           const auto symbols = terms_.symbols(part);
+           return std::find(symbols.begin(), symbols.end(), parameter) != symbols.end();
+         });
+}
+
+/// "at least", "more than": a relation in words.
+std::optional<Relation> Parser::bound() {
+  struct Bound {
+    Text first, second;
+    Relation relation;
+  };
+  static constexpr auto kBounds = std::to_array<Bound>({
+      {"at", "least", Relation::greater_equal},
+      {"at", "most", Relation::less_equal},
+      {"more", "than", Relation::greater},
+      {"greater", "than", Relation::greater},
+      {"less", "than", Relation::less},
+      {"fewer", "than", Relation::less},
+  });
+  for (const auto& [first, second, relation] : kBounds) {
+    if (at(Lexeme::word, first) && at(Lexeme::word, second, 1)) return at_ += 2, relation;
+    const Token& token = peek();
+    const bool both = token.kind == Lexeme::words &&
+                      token.text.size() == first.size() + 1 + second.size() &&
+                      token.text.starts_with(first) && token.text.ends_with(second);
+    if (both) return ++at_, relation;
+  }
+  return std::nullopt;
+}
+
 Id Parser::relation() {
-  // "\ge 5" leaves out what is at least five.
-  Id left = at_ == 0 && find_relation(peek()) ? terms_.symbol("?") : sets();
   std::vector<Id> chain;
+  Id left = kNone;
+  // "\ge 5" and "at least 5" leave out what is at least five.
+  if (const auto relation = bound()) {
+    return terms_.relation(*relation, terms_.symbol("?"), sets());
+  } else if (at_ == 0 && find_relation(peek())) {
+    left = terms_.symbol("?");
+  } else {
+    left = sets();
+  }
   while (left != kNone) {
+    if (at_sign("&") && find_relation(peek(1))) ++at_;  // aligned there
     const auto found = find_relation(peek());
     if (!found || (at_command("mid") && bars_ < 0)) break;
+    const bool approximate = (at_command("approx") || at_command("simeq")) && terms_[left].closed &&
+                             terms_[left].op <= Op::based;
     ++at_;
     const Id right = sets();
-    chain.push_back(terms_.relation(*found, left, right));
+    if (right == kNone) return kNone;
+    if (approximate) {  // one value, written twice
+      ambiguity_.rounded = true;
+      if (!reading_.rounded) continue;
+      if (!chain.empty())
+        chain.back() =
+            terms_.relation(terms_.relation(chain.back()), terms_.child(chain.back(), 0), right);
+    } else {
+      chain.push_back(terms_.relation(*found, left, right));
+    }
     left = right;
   }
   if (left == kNone) return kNone;
@@ -232,9 +324,12 @@ Id Parser::multiplicative() {
       left = terms_.call(Function::mod, std::array{left, unary()});
     } else if (take_command("choose")) {
       left = terms_.call(Function::binomial, std::array{left, unary()});
-    } else if (at_command("pmod") || at_command("mod")) {
-      ++at_;
-      left = terms_.call(Function::function, std::array{left, argument()}, "pmod");
+    } else if (take_command("pmod") || take_command("mod")) {
+      left = congruent(left, argument());
+    } else if (at_sign("(") && at(Lexeme::word, "mod", 1)) {
+      at_ += 2;
+      left = congruent(left, additive());
+      if (!take_sign(")")) return kNone;
     } else if (begins_value()) {
       const bool number = peek().kind == Lexeme::number;
       const Token& before = tokens_[at_ - 1];
@@ -242,12 +337,23 @@ Id Parser::multiplicative() {
       if (number && before.text != ")" && before.text != "}" && before.text != "]") return kNone;
       ambiguity_.letter_units |= before.kind == Lexeme::number && peek().gap != Gap::none &&
                                  peek().kind == Lexeme::word && peek().text.size() == 1;
-      left = terms_.multiply(left, postfix());
+      const Id right = postfix();
+      const bool range = range_of_parameter({left, right});  // 2k (k \in \mathbb{Z})
+      if (!range) left = terms_.multiply(left, right);
     } else {
       break;
     }
   }
   return left;
+}
+
+/// 12 (mod 7): a class, by its smallest member that is not negative.
+Id Parser::congruent(Id value, Id modulus) {
+  if (value == kNone || modulus == kNone) return kNone;
+  if (terms_.is(value, Op::number) && terms_.is(modulus, Op::number) && terms_.value(modulus) > 0) {
+    value = terms_.call(Function::mod, std::array{value, modulus});
+  }
+  return terms_.call(Function::function, std::array{value, modulus}, "pmod");
 }
 
 /// A factor behind a sign of its own: 2 * -3.
@@ -308,8 +414,8 @@ Id Parser::exponent_of(Id base) {
     if (braces && !take_sign("}")) return kNone;
     if (at(Lexeme::word, "C") || at(Lexeme::word, "F") || at(Lexeme::words, "C") ||
         at(Lexeme::words, "F")) {
-      ++at_;
-      return base;  // a temperature
+      const Text scale = tokens_[at_++].text == "C" ? "celsius^1 " : "fahrenheit^1 ";
+      return terms_.make(Op::quantity, 0, std::array{base, terms_.integer(1)}, scale);
     }
     return terms_.call(Function::degrees, std::array{base});
   }
@@ -368,8 +474,13 @@ bool Parser::is_unit_word(const Token& token) const {
   if (token.kind == Lexeme::words) return true;
   if (token.kind != Lexeme::word) return false;
   Function function;
+  const bool minutes = (token.text == "min" || token.text == "sec") && (&token == &peek()) &&
+                       !at_sign("(", 1) && !at_sign("{", 1) && !at_command("{", 1);
+  if (minutes && tokens_[at_ - 1].kind == Lexeme::number) return true;
   if (find_function(token.text, function) || token.text == "pi" || token.text == "infinity")
     return false;
+  // In 2h 30min no other number could follow the letter.
+  if (token.text == "h" && peek(1).kind == Lexeme::number && peek(1).gap != Gap::none) return true;
   if (token.text.size() == 1) {
     return reading_.letter_units && token.gap != Gap::none &&
            Text("msghlLNJWVAK").find(token.text) != Text::npos;
@@ -379,10 +490,27 @@ bool Parser::is_unit_word(const Token& token) const {
   return token.text.size() > 2 && !are_variables(token.text) && token.gap != Gap::none;
 }
 
+/// Takes "million", "dozen", "squared" or "percent" off the front of the words behind a value.
+Id Parser::scaled(Id value, std::string& phrase) {
+  for (;;) {
+    const std::string word = phrase.substr(0, phrase.find(' '));
+    if (const auto scale = scale_of_word(word)) {
+      value = terms_.multiply(value, terms_.number(Rational(scale->times) / scale->per));
+    } else if (word == "squared" || word == "cubed") {
+      value = terms_.power(value, terms_.integer(word == "squared" ? 2 : 3));
+    } else if (word == "percent") {
+      value = terms_.make(Op::percent, 0, std::array{value});
+    } else {
+      return value;
+    }
+    phrase.erase(0, std::min(word.size() + 1, phrase.size()));
+  }
+}
+
 /// Takes the words behind a value for its unit: up to the next comma, connective or bracket.
 Id Parser::with_unit(Id value) {
   if (value == kNone || at_end()) return value;
-  if (!is_unit_word(peek()) || at_word("to") || at_connective()) return value;
+  if (!is_unit_word(peek()) || at_word("to") || at_connective() || at_range()) return value;
   std::string phrase;
   bool formal = peek().kind == Lexeme::words;
   while (!at_end() && !at_connective() && !at_sign(")") && !at_sign("]") && !at_sign("=") &&
@@ -406,9 +534,11 @@ Id Parser::with_unit(Id value) {
     }
   }
   while (!phrase.empty() && (phrase.back() == '.' || phrase.back() == ' ')) phrase.pop_back();
-  const auto unit = parse_unit(phrase, formal || reading_.letter_units);
-  if (!unit) return kNone;
-  const std::string dimension = unit->dimension.empty() ? "?" : unit->dimension;
+  value = scaled(value, phrase);
+  if (phrase.empty()) return value;
+  const auto unit = parse_unit(phrase, formal || reading_.letter_units || phrase == "h");
+  if (!unit || (unit->dimension.empty() && is_denial(phrase))) return kNone;
+  const std::string dimension = unit->dimension.empty() ? "?" + unit->words : unit->dimension;
   const Id first =
       terms_.make(Op::quantity, 0, std::array{value, terms_.number(unit->factor)}, dimension);
   if (peek().kind != Lexeme::number) return first;

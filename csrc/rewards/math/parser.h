@@ -1,5 +1,6 @@
 #pragma once
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@ struct Reading {
   enum class Commas : std::uint8_t { thousands, list, decimal };
   Commas commas = Commas::thousands;
   bool letter_units = false;  // "5 m" is five metres, not five times m
+  bool rounded = false;       // "2\sqrt{13} \approx 7.21" is 7.21, not 2\sqrt{13}
   bool operator==(const Reading&) const = default;
 };
 
@@ -23,6 +25,7 @@ struct Ambiguity {
   bool thousands = false;  // 1,234
   bool decimal = false;    // 1,5
   bool letter_units = false;
+  bool rounded = false;
 };
 
 /// A Pratt parser from tokens to terms, LaTeX and plain mathematics alike. One method per level of
@@ -43,6 +46,10 @@ class Parser {
   // parser.cpp: levels
   Id alternatives();
   Id list();
+  bool take_integers();
+  bool at_range() const;
+  bool range_of_parameter(const std::vector<Id>& parts) const;
+  std::optional<Relation> bound();
   Id relation();
   Id sets();
   Id ratio();
@@ -54,6 +61,8 @@ class Parser {
   Id double_factorial(Id value);
   Id exponent_of(Id base);
   Id with_unit(Id value);
+  Id scaled(Id value, std::string& phrase);
+  Id congruent(Id value, Id modulus);
   Id implicit_product();
 
   // parser_atoms.cpp: what a value can begin with
@@ -63,6 +72,7 @@ class Parser {
   Id command();
   Id symbol(std::string name);
   Id fraction();
+  Id derivative();
   Id root();
   Id big_operator(bool sum);
   Id function(Function which);
@@ -81,6 +91,7 @@ class Parser {
   Id between(std::string_view close, Function function);
   Id angle();
   Id environment();
+  Id case_of_system();
   Id environment_rows(std::string_view name);
   Id determinant(Id matrix);
   Id argument();
@@ -139,5 +150,6 @@ bool find_function(std::string_view name, Function& function);
 /// Whether a run of letters reads as a product of variables: a few neighbours in the alphabet, such
 /// as xy, abc, mn. Other runs are words.
 bool are_variables(std::string_view letters);
+bool is_short_word(std::string_view letters);
 
 }  // namespace r1::math

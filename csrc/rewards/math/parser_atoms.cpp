@@ -64,6 +64,14 @@ bool are_variables(Text letters) {
   return letters.size() == 2;
 }
 
+/// Two letters that alone are a word and no product.
+bool is_short_word(Text letters) {
+  static constexpr auto kWords =
+      std::to_array<Text>({"am", "an", "as", "at", "be", "by", "do", "go", "he", "if", "in", "is",
+                           "it", "me", "my", "no", "of", "on", "or", "so", "to", "up", "us", "we"});
+  return std::find(kWords.begin(), kWords.end(), letters) != kWords.end();
+}
+
 Id Parser::atom() {
   if (const Id value = based_with_letters(); value != kNone) return value;
   switch (peek().kind) {
@@ -112,6 +120,7 @@ Id Parser::word() {
   }
   if (is_greek(letters)) return ++at_, symbol(std::string(letters));
   const bool alone = tokens_.size() == 2;
+  if (alone && is_short_word(letters)) return kNone;
   // Beside digits and signs, a run of up to four letters is a product; a whole answer is a word.
   if (!are_variables(letters) && (alone || letters.size() > 4)) return kNone;
   const Token whole = peek();
@@ -236,7 +245,22 @@ Id Parser::number_set() {
   return terms_.make(Op::number_set, 0, {}, set);
 }
 
+/// dy/dx is a name, and no quotient that d cancels in.
+Id Parser::derivative() {
+  const auto differential = [&](std::size_t ahead) {
+    return at_sign("{", ahead) && peek(ahead + 1).kind == Lexeme::word &&
+           peek(ahead + 1).text.size() <= 2 && peek(ahead + 1).text[0] == 'd' &&
+           at_sign("}", ahead + 2);
+  };
+  if (!differential(0) || !differential(3) || peek(4).text.size() != 2) return kNone;
+  std::string name(peek(1).text);
+  name.append("/").append(peek(4).text);
+  at_ += 6;
+  return terms_.symbol(name);
+}
+
 Id Parser::fraction() {
+  if (const Id name = derivative(); name != kNone) return name;
   const Id top = argument();
   const Id bottom = argument();
   return terms_.divide(top, bottom);

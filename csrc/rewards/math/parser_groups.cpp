@@ -26,7 +26,8 @@ Id Parser::group() {
 /// a pair, or (1,2) and [1,2] would both be 1.2.
 std::vector<Id> Parser::elements(int bars) {
   const int bars_before = std::exchange(bars_, bars);
-  const Reading reading = std::exchange(reading_, {Reading::Commas::list, reading_.letter_units});
+  const Reading reading = reading_;
+  reading_.commas = Reading::Commas::list;
   const Ambiguity ambiguity = ambiguity_;
   std::vector<Id> found;
   do {
@@ -134,15 +135,26 @@ Id Parser::environment() {
   return environment_rows(name);
 }
 
+/// A cell of a system or of a function by cases: "if x > 0", "otherwise".
+Id Parser::case_of_system() {
+  if (take_word("otherwise") || take_word("else")) return terms_.text("otherwise");
+  if (at_word("if") || at_word("for") || at_word("when")) ++at_;
+  return relation();
+}
+
 Id Parser::environment_rows(Text name) {
   std::vector<Id> cells;
   std::size_t columns = 0, in_row = 0, rows = 0;
+  const bool system = name == "cases" || name == "aligned" || name == "align" || name == "gathered";
+  bool relations = true;
   for (;;) {
     if (at_command("end")) break;
-    const Id cell = sets();
+    const Id cell = system ? case_of_system() : sets();
     if (cell == kNone) return kNone;
     cells.push_back(cell);
+    relations &= terms_.is(cell, Op::relation);
     ++in_row;
+    if (system && (at_sign(",") || at_sign(".") || at_sign(";"))) ++at_;
     if (take_sign("&")) continue;
     if (columns != 0 && in_row != columns) return kNone;
     columns = in_row;
@@ -156,8 +168,8 @@ Id Parser::environment_rows(Text name) {
   if (name == "vmatrix") {
     return determinant(terms_.make(Op::matrix, static_cast<std::uint8_t>(columns), cells));
   }
-  return terms_.make(Op::matrix, static_cast<std::uint8_t>(columns), cells,
-                     name == "cases" || name == "aligned" || name == "align" ? name : Text());
+  if (system && relations && columns == 1) return terms_.make(Op::list, 0, cells);
+  return terms_.make(Op::matrix, static_cast<std::uint8_t>(columns), cells, system ? name : Text());
 }
 
 /// Expands a small determinant along its first row.

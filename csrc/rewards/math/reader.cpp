@@ -6,6 +6,7 @@
 
 #include "csrc/rewards/math/parser.h"
 #include "csrc/rewards/math/spelling.h"
+#include "csrc/rewards/math/words.h"
 #include "csrc/rewards/text.h"
 
 namespace r1::math {
@@ -58,17 +59,12 @@ Id read_clock(Terms& terms, Text text) {
 
 /// Words that stand for mathematics.
 Id read_words(Terms& terms, Text words) {
-  static constexpr auto kNumbers = std::to_array<Text>(
-      {"zero",     "one",     "two",     "three",     "four",     "five",     "six",
-       "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",   "thirteen",
-       "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"});
   static constexpr auto kEverything =
       std::to_array<Text>({"all real numbers", "real numbers", "all reals", "all real x"});
   static constexpr auto kNothing =
       std::to_array<Text>({"no solution", "no solutions", "no real solution", "no real solutions",
                            "empty set", "there are no solutions"});
-  const auto* number = std::find(kNumbers.begin(), kNumbers.end(), words);
-  if (number != kNumbers.end()) return terms.integer(number - kNumbers.begin());
+  if (const auto number = number_in_words(words)) return terms.number(*number);
   if (std::find(kEverything.begin(), kEverything.end(), words) != kEverything.end()) {
     return terms.make(Op::number_set, 0, {}, "R");
   }
@@ -134,6 +130,8 @@ Readings read_answer(Terms& terms, Text text) {
   };
   add(read_clock(terms, latex));
   if (!readings.words.empty()) add(read_words(terms, readings.words));
+  const bool letter = readings.words.size() == 1 && latex.find("\\text") != latex.npos;
+  if (letter) add(terms.text(readings.words));  // \text{a} is a choice, and may be a variable
 
   Lexer lexer;
   if (!lexer.run(latex)) return terms.budget.end(), readings;
@@ -145,12 +143,14 @@ Readings read_answer(Terms& terms, Text text) {
     ambiguity.thousands |= seen.thousands;
     ambiguity.decimal |= seen.decimal;
     ambiguity.letter_units |= seen.letter_units;
+    ambiguity.rounded |= seen.rounded;
   };
   using Commas = Reading::Commas;
-  parse({Commas::thousands, false});
-  if (ambiguity.thousands) parse({Commas::list, false});
-  if (ambiguity.decimal) parse({Commas::decimal, false});
-  if (ambiguity.letter_units) parse({Commas::thousands, true});
+  parse({});
+  if (ambiguity.thousands) parse({.commas = Commas::list});
+  if (ambiguity.decimal) parse({.commas = Commas::decimal});
+  if (ambiguity.letter_units) parse({.letter_units = true});
+  if (ambiguity.rounded) parse({.rounded = true});
   if (readings.terms.empty() && !readings.words.empty()) add(terms.text(readings.words));
   return readings;
 }

@@ -64,7 +64,7 @@ Scalars::Measure Scalars::measure(Id id) {
     m = measure(value);
     m.factor = factor;
     m.unit = true;
-    m.dimension = dimension == "?" ? "" : dimension;
+    m.dimension = dimension.starts_with('?') ? "" : dimension;
   } else if (terms_.is(id, Op::call) && terms_.function(id) == Function::degrees) {
     m.value = terms_.child(id, 0);
     m.unit = true;
@@ -100,13 +100,24 @@ Truth Scalars::same(Id a, Id b) {
   return plain;
 }
 
+/// 20 degrees, with the scale left out.
+bool Scalars::is_temperature(const Measure& bare, const Measure& scaled) {
+  return bare.dimension == "angle^1 " &&
+         (scaled.dimension == "celsius^1 " || scaled.dimension == "fahrenheit^1 ");
+}
+
 Truth Scalars::measured(const Measure& a, const Measure& b) {
   using Units = MathPolicy::Units;
   using Percent = MathPolicy::Percent;
   Id left = a.value, right = b.value;
   if (policy_.units == Units::required && a.unit != b.unit) return Truth::no;
+  if (policy_.units != Units::ignore) {
+    if ((a.percent && !b.dimension.empty()) || (b.percent && !a.dimension.empty()))
+      return Truth::no;
+  }
   if (policy_.units != Units::ignore && !a.dimension.empty() && !b.dimension.empty()) {
-    if (a.dimension != b.dimension) return Truth::no;
+    if (a.dimension != b.dimension && !is_temperature(a, b) && !is_temperature(b, a))
+      return Truth::no;
     left = terms_.multiply(left, a.factor);
     right = terms_.multiply(right, b.factor);
   }

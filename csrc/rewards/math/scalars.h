@@ -33,6 +33,7 @@ class Scalars {
   };
 
   Measure measure(Id id);
+  static bool is_temperature(const Measure& bare, const Measure& scaled);
   Truth measured(const Measure& a, const Measure& b);
   Truth rationals(const Rational& a, const Rational& b, bool inexact) const;
   Truth constants(Id a, Id b);

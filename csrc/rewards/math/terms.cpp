@@ -215,6 +215,12 @@ Id Terms::power(Id base, Id exponent) {
       is_integer(value(child(base, 1)))) {
     return power(child(base, 0), multiply(child(base, 1), exponent));
   }
+  if (whole && is(base, Op::call) && function(base) == Function::root) {  // (sqrt 2)^2
+    const Id radicand = child(base, 0), degree = child(base, 1);
+    const bool folds = is(radicand, Op::number) && value(radicand) >= 0 && is(degree, Op::number) &&
+                       is_integer(Rational(e / value(degree)));
+    if (folds) return power(radicand, number(e / value(degree)));
+  }
   return make_power();
 }
 
