@@ -184,20 +184,4 @@ Truth same_rational_function(Terms& terms, Id a, Id b) {
   return agreed == kPrimes * kPoints ? Truth::yes : Truth::unknown;
 }
 
-Truth proportional(Terms& terms, Id a, Id b) {
-  // a(x) b(y) = a(y) b(x) for all x and y, where y renames every symbol of x.
-  Id a_y = a, b_y = b;
-  std::vector<Id> symbols = terms.symbols(a);
-  for (const Id symbol : terms.symbols(b)) symbols.push_back(symbol);
-  for (const Id symbol : symbols) {
-    const Id renamed = terms.symbol(terms.name(symbol) + "|");
-    a_y = terms.substitute(a_y, symbol, renamed);
-    b_y = terms.substitute(b_y, symbol, renamed);
-    if (a_y == kNone || b_y == kNone) return Truth::unknown;
-  }
-  const Id left = terms.multiply(a, b_y), right = terms.multiply(a_y, b);
-  if (left == kNone || right == kNone) return Truth::unknown;
-  return same_rational_function(terms, left, right);
-}
-
 }  // namespace r1::math

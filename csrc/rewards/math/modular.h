@@ -31,8 +31,4 @@ bool is_rational_function(const Terms& terms, Id id);
 /// (degree / 2^60)^6.
 Truth same_rational_function(Terms& terms, Id a, Id b);
 
-/// Whether a = c * b for one constant c != 0, and its sign (+1, -1) if it is rational and small
-/// enough to tell, else 0.
-Truth proportional(Terms& terms, Id a, Id b);
-
 }  // namespace r1::math

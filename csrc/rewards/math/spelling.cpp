@@ -93,13 +93,17 @@ constexpr auto kSpellings = std::to_array<Spelling>({
     {"\u2061", ""},
     {"\u2062", "\\cdot "},
     {"\u2070", "^{0}"},
+    {"\u2071", "^{i}"},
     {"\u2074", "^{4}"},
     {"\u2075", "^{5}"},
     {"\u2076", "^{6}"},
     {"\u2077", "^{7}"},
     {"\u2078", "^{8}"},
     {"\u2079", "^{9}"},
+    {"\u207a", "^{+}"},
     {"\u207b", "^{-}"},
+    {"\u207d", "^{(}"},
+    {"\u207e", "^{)}"},
     {"\u207f", "^{n}"},
     {"\u2080", "_{0}"},
     {"\u2081", "_{1}"},
@@ -111,6 +115,8 @@ constexpr auto kSpellings = std::to_array<Spelling>({
     {"\u2087", "_{7}"},
     {"\u2088", "_{8}"},
     {"\u2089", "_{9}"},
+    {"\u208a", "_{+}"},
+    {"\u208b", "_{-}"},
     {"\u20ac", "\\euro "},
     {"\u2102", "\\mathbb{C}"},
     {"\u2115", "\\mathbb{N}"},
@@ -172,6 +178,12 @@ constexpr auto kSpellings = std::to_array<Spelling>({
     {"\u3002", "."},
     {"\ufeff", ""},
 });
+
+static_assert(std::is_sorted(kSpellings.begin(), kSpellings.end(),
+                             [](const Spelling& a, const Spelling& b) {
+                               return a.written < b.written;
+                             }),
+              "kSpellings is searched by bisection");
 
 /// The length of the UTF-8 sequence at the front by its first byte alone; 1 for any odd byte.
 std::size_t sequence_length(unsigned char lead) {

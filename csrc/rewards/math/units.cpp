@@ -198,7 +198,7 @@ class UnitReader {
 
   bool raise(int power) {
     add(*last_, last_power_ * (power - 1));
-    last_power_ *= power;
+    last_ = nullptr;  // a unit has one exponent
     return true;
   }
 
