@@ -11,6 +11,10 @@ BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 CPP_FILES = $(shell find csrc kernels tests -name '*.cpp' -o -name '*.h')
 SEED ?= 0
+CLANG ?= $(firstword $(foreach name,clang++ $(patsubst %,clang++-%,20 19 18 17 16 15 14),$(shell command -v $(name))))
+FUZZ_BUILD := build/fuzz$(if $(CLANG),-clang)
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.cpp,%,$(wildcard tests/fuzz/fuzz_*.cpp))
+FUZZ_SECONDS ?= 20
 SOURCES = pyproject.toml CMakeLists.txt $(shell find csrc kernels python build_support -type f -not -name '*.pyc' -not -name '*.so')
 
 # What `make bench` measures against, in an environment of its own.
@@ -41,11 +45,14 @@ test-threads:  ## The engine's threads under ThreadSanitizer
 	cmake --build build/tsan -j $(JOBS) --target engine_test
 	build/tsan/tests/engine_test
 
-fuzz: $(VENV)/.dev  ## Each fuzzer for FUZZ_SECONDS (default 20) under ASan and UBSan
-	cmake -S . -B build/fuzz -DR1_BUILD_PYTHON=OFF -DR1_BUILD_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
-	cmake --build build/fuzz -j $(JOBS)
-	for fuzzer in $$(find build/fuzz/tests -maxdepth 1 -name 'fuzz_*' -type f); do \
-	  $$fuzzer $${FUZZ_SECONDS:-20}; done
+fuzz: $(VENV)/.dev  ## Each fuzzer for FUZZ_SECONDS (default 20) under ASan and UBSan; libFuzzer with Clang
+	cmake -S . -B $(FUZZ_BUILD) $(addprefix -DCMAKE_CXX_COMPILER=,$(CLANG)) -DR1_BUILD_PYTHON=OFF \
+	  -DR1_BUILD_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo
+	cmake --build $(FUZZ_BUILD) -j $(JOBS)
+	rm -rf $(FUZZ_BUILD)/corpus && $(PYTHON) tests/fuzz/corpus.py unpack $(FUZZ_BUILD)/corpus
+	for name in $(FUZZERS); do mkdir -p $(FUZZ_BUILD)/corpus/$$name; \
+	  $(FUZZ_BUILD)/tests/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=5 -max_len=4096 \
+	    -verbosity=0 -print_final_stats=1 -dict=tests/fuzz/tokens.dict $(FUZZ_BUILD)/corpus/$$name; done
 
 bench: $(BENCH_VENV)/.installed  ## r1core beside torch, transformers, TRL: medians, ratios, phases
 	for topic in tests/bench/bench_*.py; do $(BENCH_VENV)/bin/python $$topic; done

@@ -122,8 +122,8 @@ Id Parser::word() {
   const bool alone = tokens_.size() == 2;
   if (alone && is_short_word(letters)) return kNone;
   // Beside digits and signs, a run of up to four letters is a product; a whole answer is a word.
-  const bool phrase = peek(1).gap != Gap::none &&
-                      (peek(1).kind == Lexeme::word || peek(1).kind == Lexeme::words);
+  const bool phrase =
+      peek(1).gap != Gap::none && (peek(1).kind == Lexeme::word || peek(1).kind == Lexeme::words);
   if (!are_variables(letters) && (alone || phrase || letters.size() > 4)) return kNone;
   const Token whole = peek();
   if (letters.size() == 1) return ++at_, word_part(letters);
