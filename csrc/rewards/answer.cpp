@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "csrc/rewards/answer_marker.h"
+#include "csrc/rewards/prose.h"
 #include "csrc/rewards/scan.h"
 
 namespace r1 {

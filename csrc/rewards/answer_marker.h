@@ -12,10 +12,6 @@ std::string_view find_marked_answer(std::string_view text, bool last_number) noe
 /// formula, else, of a finished sentence, its last number if `last_number`; null where it has none.
 std::string_view find_last_line_answer(std::string_view text, bool last_number) noexcept;
 
-/// The answer inside a stretch of prose, or the stretch itself where it is no prose: a formula
-/// between dollars, or the number in "she has 18 dollars".
-std::string_view narrow_to_answer(std::string_view prose, bool last_number) noexcept;
-
 /// What follows "is", "would be:", "=", a colon and their like behind a word such as "answer",
 /// which then announces a value; null where it announces none.
 std::string_view skip_announcing_words(std::string_view text) noexcept;

@@ -14,6 +14,9 @@ constexpr char to_lower(char c) noexcept {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
 }
 
+/// A letter, or a byte of a character beyond ASCII.
+constexpr bool is_word_byte(char c) noexcept { return is_letter(c) || (c & 0x80) != 0; }
+
 /// ASCII that is neither blank, letter nor digit.
 constexpr bool is_punctuation(char c) noexcept {
   return c > ' ' && c < 127 && !is_letter(c) && !is_digit(c);

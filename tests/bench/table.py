@@ -85,7 +85,8 @@ def rows(title: str, case: dict[str, Any]) -> Iterator[str]:
     for peer, ratio in case["ratios"].items():
         theirs = case["sides"][peer]
         sides = f"{time(mine, case)} | {peer} | {time(theirs, case)}"
-        yield f"| {name} | {sides} | **{ratio:.3g}x** | {memory(mine, theirs)} |"
+        times = f"{float(f'{ratio:.3g}'):,}".removesuffix(".0") if ratio >= 1000 else f"{ratio:.3g}"
+        yield f"| {name} | {sides} | **{times}x** | {memory(mine, theirs)} |"
         name = ""
 
 

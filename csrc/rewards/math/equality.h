@@ -25,7 +25,23 @@ class Equality {
   using Ids = std::vector<Id>;
 
   Truth same_kinds(Id a, Id b);
-  // equality.cpp: several answers
+  std::optional<Truth> as_words(Id a, Id b);
+  std::optional<Truth> as_residues(Id a, Id b);
+  std::optional<Truth> as_regions(Id a, Id b);
+  std::optional<Truth> as_memberships(Id a, Id b);
+  std::optional<Truth> as_values(Id a, Id b);
+  std::optional<Truth> as_collections(Id a, Id b);
+  std::optional<Truth> as_equations(Id a, Id b);
+  std::optional<Truth> as_sequences(Id a, Id b);
+  std::optional<Truth> as_any_members(Id a, Id b);
+  Truth conditions(Id a, Id b);
+  Truth same_structure(Id a, Id b);
+  Truth pairwise(const Ids& a, const Ids& b);
+  std::optional<Ids> sequence(Id id) const;
+  Truth ratios(Id a, Id b);
+  Truth clocks(Id a, Id b);
+  Id scaled_matrix(Id id);
+  // collections.cpp: several answers in one
   bool is_collection(Id id) const;
   bool holds_a_set(Id id) const;
   bool members(Id id, Ids& out);
@@ -33,11 +49,6 @@ class Equality {
   bool count_different_things(Id a, Id b) const;
   Truth matching(Ids a, Ids b, bool as_sets);
   Truth matching_of(const Ids& left, const Ids& right, const Ids& a, const Ids& b, bool as_sets);
-  Truth pairwise(const Ids& a, const Ids& b);
-  std::optional<Ids> sequence(Id id) const;
-  Truth ratios(Id a, Id b);
-  Truth clocks(Id a, Id b);
-  Id scaled_matrix(Id id);
   // relations.cpp
   bool is_equation(Id id) const;
   bool is_inequality(Id id) const;
@@ -48,7 +59,6 @@ class Equality {
   Truth equations(Id a, Id b);
   Truth inequalities(Id a, Id b);
   Truth same_up_to_factor(Id f, Id g);
-  Truth as_regions(Id a, Id b);
 
   Terms& terms_;
   const MathPolicy& policy_;

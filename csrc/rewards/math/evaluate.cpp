@@ -6,102 +6,6 @@
 namespace r1::math {
 namespace {
 
-template <class Real>
-using Box = Value<Real>;
-
-template <class Real>
-Box<Real> real(const Ball<Real>& x) {
-  return {x, {}, true};
-}
-
-template <class Real>
-Box<Real> operator+(const Box<Real>& a, const Box<Real>& b) {
-  return {a.re + b.re, a.im + b.im, a.real && b.real};
-}
-
-template <class Real>
-Box<Real> operator*(const Box<Real>& a, const Box<Real>& b) {
-  if (a.real && b.real) return real(a.re * b.re);
-  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re, false};
-}
-
-template <class Real>
-Box<Real> operator/(const Box<Real>& a, const Box<Real>& b) {
-  if (b.real) return {a.re / b.re, a.real ? Ball<Real>{} : a.im / b.re, a.real};
-  const Ball<Real> square = b.re * b.re + b.im * b.im;
-  const Box<Real> top = a * Box<Real>{b.re, -b.im, false};
-  return {top.re / square, top.im / square, false};
-}
-
-template <class Real>
-Ball<Real> magnitude(const Box<Real>& z) {
-  if (!z.real) return root(z.re * z.re + z.im * z.im);
-  if (!z.re.fine() || z.re.low() >= 0) return z.re;
-  if (z.re.high() <= 0) return -z.re;
-  return {0, std::max(Real(-z.re.low()), z.re.high()), State::fine};
-}
-
-/// The angle of a number off the negative axis, or on it for certain.
-template <class Real>
-Ball<Real> angle(const Box<Real>& z) {
-  if (!z.fine()) return Ball<Real>::none(z.state());
-  if (z.real || z.im.is_zero()) {
-    if (z.re.low() > 0) return {};
-    return z.re.high() < 0 ? pi<Real>()
-                           : Ball<Real>::none(z.re.is_zero() ? State::undefined : State::imprecise);
-  }
-  const Ball<Real> half = pi<Real>() * Ball<Real>{Real(0.5), 0};
-  if (z.re.low() > 0) return atan(z.im / z.re);
-  if (z.im.low() > 0) return half - atan(z.re / z.im);
-  if (z.im.high() < 0) return -half - atan(z.re / z.im);
-  return Ball<Real>::none(State::imprecise);
-}
-
-template <class Real>
-Box<Real> log(const Box<Real>& z) {
-  if (z.real && z.re.fine() && z.re.low() > 0) return real(log(z.re));
-  if (z.fine() && z.is_zero()) return Box<Real>::none(State::undefined);
-  return {log(magnitude(z)), angle(z), false};
-}
-
-template <class Real>
-Box<Real> exp(const Box<Real>& z) {
-  if (z.real) return real(exp(z.re));
-  const Ball<Real> size = exp(z.re);
-  return {size * cos(z.im), size * sin(z.im), false};
-}
-
-template <class Real>
-Box<Real> square_root(const Box<Real>& z) {
-  if (z.real) {
-    if (!z.re.fine() || z.re.low() >= 0) return real(root(z.re));
-    if (z.re.high() < 0) return {{}, root(-z.re), false};
-    return Box<Real>::none(State::imprecise);
-  }
-  const Box<Real> half = log(z);
-  const Ball<Real> by{Real(0.5), 0};
-  return exp(Box<Real>{half.re * by, half.im * by, false});
-}
-
-/// (e^x + e^-x) / 2, or the difference.
-template <class Real>
-Ball<Real> hyperbolic(const Ball<Real>& x, bool sine) {
-  const Ball<Real> up = exp(x), down = exp(-x), half{Real(0.5), 0};
-  return (sine ? up - down : up + down) * half;
-}
-
-template <class Real>
-Box<Real> sin(const Box<Real>& z) {
-  if (z.real) return real(sin(z.re));
-  return {sin(z.re) * hyperbolic(z.im, false), cos(z.re) * hyperbolic(z.im, true), false};
-}
-
-template <class Real>
-Box<Real> cos(const Box<Real>& z) {
-  if (z.real) return real(cos(z.re));
-  return {cos(z.re) * hyperbolic(z.im, false), -(sin(z.re) * hyperbolic(z.im, true)), false};
-}
-
 /// What one operation costs, in the budget's steps: measured, roughly.
 template <class Real>
 constexpr std::int64_t kCheap = std::is_same_v<Real, double>       ? 10
@@ -116,6 +20,7 @@ constexpr std::int64_t kDear = std::is_same_v<Real, double>       ? 40
 
 template <class Real>
 Value<Real> Evaluator<Real>::at(Id id) {
+  if (id == kNone) return Box::none(State::undefined);
   const auto index = static_cast<std::size_t>(id);
   if (index >= known_.size()) known_.resize(index + 32);
   if (!known_[index].done) {

@@ -2,23 +2,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "csrc/rewards/math/ball.h"
+#include "csrc/rewards/math/complex_ball.h"
 #include "csrc/rewards/math/terms.h"
 
 namespace r1::math {
-
-/// A complex number in a box of two balls; `real` where the imaginary part is zero for certain.
-template <class Real>
-struct Value {
-  Ball<Real> re, im;
-  bool real = true;
-
-  State state() const { return worse(re, im); }
-  bool fine() const { return re.fine() && im.fine(); }
-  bool is_zero() const { return re.is_zero() && im.is_zero(); }
-  bool has_zero() const { return re.has_zero() && im.has_zero(); }
-  static Value none(State why) { return {Ball<Real>::none(why), {}, true}; }
-};
 
 /// A number for every symbol, by the symbol's node: the point at which a term is tried.
 struct Point {

@@ -142,6 +142,7 @@ std::uint64_t Draws::prime() {
 }
 
 bool is_rational_function(const Terms& terms, Id id) {
+  if (id == kNone) return false;
   std::vector<Id> open = {id};
   std::vector<bool> seen;
   while (!open.empty()) {

@@ -41,18 +41,34 @@ class Parser {
   const Ambiguity& ambiguity() const { return ambiguity_; }
 
  private:
-  static constexpr int kMaxDepth = 200;
+  /// Ends a recursion that is too deep; the parser then unwinds with kNone.
+  class Depth {
+   public:
+    explicit Depth(Parser& parser) : depth_(parser.depth_) {
+      if (++depth_ > kMaxDepth) parser.terms_.budget.end();
+      parser.terms_.budget.spend(20);
+    }
+    ~Depth() { --depth_; }
 
-  // parser.cpp: levels
+   private:
+    static constexpr int kMaxDepth = 200;
+    int& depth_;
+  };
+
+  // parser.cpp: a whole answer, its alternatives and its items
   Id alternatives();
   Id list();
   bool take_integers();
   bool at_range() const;
   bool range_of_parameter(const std::vector<Id>& parts) const;
+
+  // parser_relations.cpp: relations, sets, ratios
   std::optional<Relation> bound();
   Id relation();
   Id sets();
   Id ratio();
+
+  // parser_products.cpp: sums, products, powers and what follows a value
   Id additive();
   Id multiplicative();
   Id unary();
@@ -60,10 +76,13 @@ class Parser {
   Id postfix_of(Id value);
   Id double_factorial(Id value);
   Id exponent_of(Id base);
-  Id with_unit(Id value);
-  Id scaled(Id value, std::string& phrase);
   Id congruent(Id value, Id modulus);
-  Id implicit_product();
+  bool begins_value() const;
+
+  // parser_units.cpp: the words behind a value
+  bool is_unit_word(const Token& token) const;
+  Id scaled(Id value, std::string& phrase);
+  Id with_unit(Id value);
 
   // parser_atoms.cpp: what a value can begin with
   Id atom();
@@ -74,13 +93,17 @@ class Parser {
   Id fraction();
   Id derivative();
   Id root();
-  Id big_operator(bool sum);
-  Id function(Function which);
-  Id argument_of_function();
-  Id logarithm(Function which);
+  Id argument();
   Id number_set();
   Id currency(std::string_view dimension);
   std::string script();
+
+  // parser_functions.cpp: functions and their arguments
+  Id function(Function which);
+  Id logarithm(Function which);
+  Id argument_of_function();
+  Id implicit_product();
+  Id big_operator(bool sum);
 
   // parser_groups.cpp: brackets and environments
   Id group();
@@ -94,7 +117,6 @@ class Parser {
   Id case_of_system();
   Id environment_rows(std::string_view name);
   Id determinant(Id matrix);
-  Id argument();
   std::vector<Id> elements(int bars = 0);
   std::vector<Id> call_arguments();
 
@@ -130,8 +152,6 @@ class Parser {
   bool take_command(std::string_view text) { return at_command(text) && (++at_, true); }
   bool take_word(std::string_view text) { return at_word(text) && (++at_, true); }
   bool at_connective() const;
-  bool begins_value() const;
-  bool is_unit_word(const Token& token) const;
 
   Terms& terms_;
   std::vector<Token> tokens_;  // one may be cut in two: \frac12
@@ -143,6 +163,9 @@ class Parser {
   bool index_i_ = false;   // i counts, and is not the imaginary unit
   bool reversed_ = false;  // inside ]a, b[, where [ closes
 };
+
+/// The relation that a token stands for, as LaTeX or plain text writes it.
+std::optional<Relation> find_relation(const Token& token);
 
 /// The function of that name, as LaTeX or plain text calls it.
 bool find_function(std::string_view name, Function& function);

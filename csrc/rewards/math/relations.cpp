@@ -108,6 +108,7 @@ std::vector<Id> Equality::assignments(Id id) {
 }
 
 Truth Equality::same_up_to_factor(Id f, Id g) {
+  if (f == kNone || g == kNone) return Truth::unknown;
   const Id zero = terms_.integer(0);
   if (scalars_.same_value(f, zero) == Truth::yes || scalars_.same_value(g, zero) == Truth::yes)
     return Truth::no;
@@ -164,6 +165,7 @@ Truth Equality::inequalities(Id a, Id b) {
   }
   Relation a_kind, b_kind;
   const Id f = zeroed(a, a_kind), g = zeroed(b, b_kind);
+  if (f == kNone || g == kNone) return Truth::unknown;
   if (a_kind != b_kind || terms_[f].closed || terms_[g].closed) return Truth::no;
   const Truth multiple = same_up_to_factor(f, g);
   if (multiple != Truth::yes || a_kind == Relation::not_equal) return multiple;
@@ -188,14 +190,14 @@ Truth Equality::inequalities(Id a, Id b) {
   return Truth::unknown;
 }
 
-Truth Equality::as_regions(Id a, Id b) {
+std::optional<Truth> Equality::as_regions(Id a, Id b) {
   const auto strict = [&](Id id) {
     const Op op = terms_[id].op;
     return op == Op::interval || op == Op::set_union || op == Op::set_intersection ||
            op == Op::set_difference || op == Op::number_set || op == Op::set_builder ||
            is_inequality(id);
   };
-  if (!strict(a) && !strict(b)) return Truth::unknown;
+  if (!strict(a) && !strict(b)) return std::nullopt;
   if (!policy_.open_intervals && (terms_.is(a, Op::tuple) || terms_.is(b, Op::tuple)))
     return Truth::no;
   // Different variables describe different conditions, not different sets.
@@ -205,12 +207,13 @@ Truth Equality::as_regions(Id a, Id b) {
   };
   if (!x.empty() && !y.empty() && x != y && !unnamed(x) && !unnamed(y) &&
       !terms_.is(a, Op::set_builder) && !terms_.is(b, Op::set_builder))
-    return Truth::unknown;
+    return std::nullopt;
   const auto left = regions_.of(a);
-  if (!left) return Truth::unknown;
+  if (!left) return std::nullopt;
   const auto right = regions_.of(b);
-  if (!right) return Truth::unknown;
-  return regions_.same(*left, *right);
+  if (!right) return std::nullopt;
+  const Truth truth = regions_.same(*left, *right);
+  return truth == Truth::unknown ? std::nullopt : std::optional(truth);
 }
 
 }  // namespace r1::math

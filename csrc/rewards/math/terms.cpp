@@ -166,6 +166,8 @@ Id Terms::product(std::span<const Id> factors) {
     total = Rational(1);
   }
   if (flat.empty()) return number(*total, inexact);
+  if (std::count_if(flat.begin(), flat.end(), [&](Id id) { return is_square_root(id); }) > 1)
+    return product_of_roots(flat, number(*total, inexact));
   const bool unbounded = std::any_of(flat.begin(), flat.end(), [&](Id id) {
     return is_constant(id, Constant::infinity) || (*this)[id].op > Op::call;
   });
@@ -215,94 +217,12 @@ Id Terms::power(Id base, Id exponent) {
       is_integer(value(child(base, 1)))) {
     return power(child(base, 0), multiply(child(base, 1), exponent));
   }
-  if (whole && is(base, Op::call) && function(base) == Function::root) {  // (sqrt 2)^2
-    const Id radicand = child(base, 0), degree = child(base, 1);
-    const bool folds = is(radicand, Op::number) && value(radicand) >= 0 && is(degree, Op::number) &&
-                       is_integer(Rational(e / value(degree)));
-    if (folds) return power(radicand, number(e / value(degree)));
+  if (whole && is_square_root(base)) {  // 1/sqrt 2 = sqrt 2 / 2
+    const std::int64_t odd = *whole & 1, half = (*whole - odd) / 2;
+    const Id rational = power(child(base, 0), integer(half));
+    return odd ? multiply(rational, base) : rational;
   }
   return make_power();
-}
-
-/// The value of a function of numbers, where that is rational and no matter of rounding.
-Id Terms::fold_call(Function function, std::span<const Id> arguments) {
-  for (const Id argument : arguments) {
-    if (!is(argument, Op::number)) return kNone;
-  }
-  if (arguments.empty()) return kNone;
-  const Rational a = value(arguments[0]);
-  const bool inexact = (*this)[arguments[0]].inexact;
-  const auto fold = [&](const std::optional<Rational>& result) {
-    return result ? number(*result, inexact) : kNone;
-  };
-  const auto extreme = [&](bool largest) {
-    Rational best = a;
-    for (const Id argument : arguments) {
-      if (largest ? value(argument) > best : value(argument) < best) best = value(argument);
-    }
-    return number(best, inexact);
-  };
-  switch (function) {
-    case Function::abs:
-      return number(abs(a), inexact);
-    case Function::floor:
-      return number(Rational(floor(a)));
-    case Function::ceil:
-      return number(Rational(-floor(Rational(-a))));
-    case Function::sign:
-      return integer(a < 0 ? -1 : a > 0);
-    case Function::max:
-      return extreme(true);
-    case Function::min:
-      return extreme(false);
-    case Function::real:
-    case Function::conjugate:
-      return arguments[0];
-    case Function::imag:
-      return integer(0);
-    case Function::factorial: {
-      const auto n = small_integer(a);
-      return n ? fold(factorial(*n, budget)) : kNone;
-    }
-    case Function::binomial: {
-      const auto k = arguments.size() == 2 ? small_integer(value(arguments[1])) : std::nullopt;
-      return k ? fold(binomial(a, *k, budget)) : kNone;
-    }
-    case Function::root: {
-      const auto degree = small_integer(value(arguments[1]));
-      return degree ? fold(exact_root(a, *degree, budget)) : kNone;
-    }
-    default:
-      break;
-  }
-  if (arguments.size() < 2 || !is_integer(a)) return kNone;
-  if (function == Function::mod && arguments.size() == 2) {
-    const Rational b = value(arguments[1]);
-    if (b.is_zero()) return kNone;
-    const auto quotient = math::divide(a, b, budget);
-    return quotient ? number(a - b * Rational(floor(*quotient))) : kNone;
-  }
-  if (function != Function::gcd && function != Function::lcm) return kNone;
-  Integer total(mp::numerator(a));
-  for (const Id argument : arguments.subspan(1)) {
-    const Rational b = value(argument);
-    const auto length = static_cast<std::int64_t>(bits(total) + bits(b));
-    if (!is_integer(b) || !budget.spend(length * (length / 64 + 1))) return kNone;
-    const Integer other(mp::numerator(b));
-    total = function == Function::gcd ? Integer(gcd(total, other)) : Integer(lcm(total, other));
-    if (bits(total) > kMaxBits) return kNone;
-  }
-  return number(Rational(total));
-}
-
-Id Terms::call(Function function, std::span<const Id> arguments, std::string_view name) {
-  const std::vector<Id> copy(arguments.begin(), arguments.end());
-  for (const Id argument : copy) {
-    if (argument == kNone) return kNone;
-  }
-  if (const Id folded = fold_call(function, copy); folded != kNone) return folded;
-  if (function == Function::exp) return power(constant(Constant::e), copy[0]);
-  return make(Op::call, static_cast<std::uint8_t>(function), copy, name);
 }
 
 Id Terms::with_children(Id id, std::span<const Id> replaced) {
@@ -337,6 +257,7 @@ Id Terms::substitute(Id id, Id symbol, Id value) {
 
 std::vector<Id> Terms::symbols(Id id) const {
   std::vector<Id> found, open = {id};
+  if (id == kNone) return found;
   std::vector<bool> seen(nodes_.size());
   while (!open.empty()) {
     const Id at = open.back();

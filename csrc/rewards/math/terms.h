@@ -41,6 +41,7 @@ enum class Op : std::uint8_t {
   ratio,        // "a : b : c"
   clock,        // minutes since midnight; tag: 1 where a half of the day was named
   text,         // words, normalised (name)
+  none,         // of kNone alone
 };
 
 enum class Constant : std::uint8_t { pi, e, i, infinity };
@@ -151,12 +152,16 @@ class Terms {
   /// The term with every symbol of that name replaced.
   Id substitute(Id id, Id symbol, Id value);
 
-  const Node& operator[](Id id) const { return nodes_[static_cast<std::size_t>(id)]; }
+  /// A node; of kNone an empty one, which is no kind of answer.
+  const Node& operator[](Id id) const {
+    static constexpr Node kNothing{.op = Op::none, .closed = false};
+    return id == kNone ? kNothing : nodes_[static_cast<std::size_t>(id)];
+  }
   std::span<const Id> children(Id id) const {
     return {children_.data() + (*this)[id].first, (*this)[id].count};
   }
   Id child(Id id, std::size_t index) const { return children(id)[index]; }
-  bool is(Id id, Op op) const { return id != kNone && (*this)[id].op == op; }
+  bool is(Id id, Op op) const { return (*this)[id].op == op; }
   const Rational& value(Id id) const { return numbers_[(*this)[id].payload]; }
   const std::string& name(Id id) const { return names_[(*this)[id].payload]; }
   Function function(Id id) const { return static_cast<Function>((*this)[id].tag); }
@@ -169,6 +174,9 @@ class Terms {
 
  private:
   Id intern(Node node, std::span<const Id> children);
+  bool is_square_root(Id id) const;
+  Id square_root(const Rational& radicand);
+  Id product_of_roots(std::span<const Id> factors, Id coefficient);
   Id fold_call(Function function, std::span<const Id> arguments);
   bool same(const Node& a, const Node& b, std::span<const Id> children) const;
   std::uint16_t name_index(std::string_view name);

@@ -42,6 +42,20 @@ TEST(Terms, FoldsNumbers) {
   EXPECT_EQ(folded("(\\sqrt{x})^2"), "(^ (call18 x 2) 2)") << "x may be negative";
 }
 
+TEST(Terms, WritesSquareRootsInLowestTerms) {
+  Terms terms;
+  const auto folded = [&](std::string_view text) { return show(terms, parse(terms, text)); };
+  EXPECT_EQ(folded("\\sqrt{12}"), "(* (call18 3 2) 2)");
+  EXPECT_EQ(folded("\\sqrt{20402}"), "(* (call18 2 2) 101)");
+  EXPECT_EQ(folded("\\sqrt{\\frac{1}{2}}"), "(* (call18 2 2) 1/2)");
+  EXPECT_EQ(folded("\\frac{1}{\\sqrt{2}}"), "(* (call18 2 2) 1/2)");
+  EXPECT_EQ(folded("\\sqrt{2}\\sqrt{6}x"), "(* (call18 3 2) 2 x)");
+  EXPECT_EQ(folded("\\sqrt{2}\\sqrt{8}"), "4");
+  EXPECT_EQ(folded("\\sqrt{2}^3"), "(* (call18 2 2) 2)");
+  EXPECT_EQ(folded("\\sqrt{30}"), "(call18 30 2)");
+  EXPECT_EQ(folded("\\sqrt{-12}"), "(call18 -12 2)") << "only of what is positive";
+}
+
 TEST(Terms, BuildsNothingThatIsUndefined) {
   Terms terms;
   EXPECT_EQ(terms.divide(terms.integer(1), terms.integer(0)), kNone);
@@ -82,6 +96,15 @@ TEST(Terms, EndsTheBudgetWhereTheyAreTooDeep) {
   EXPECT_NE(id, kNone);
   EXPECT_EQ(terms.call(Function::sin, std::array{id}), kNone);
   EXPECT_TRUE(terms.budget.is_over());
+}
+
+TEST(Terms, NothingIsNoKindOfAnswer) {
+  Terms terms;
+  EXPECT_TRUE(terms.is(kNone, r1::math::Op::none));
+  EXPECT_TRUE(terms.children(kNone).empty());
+  EXPECT_TRUE(terms.symbols(kNone).empty());
+  terms.budget.end();
+  EXPECT_EQ(terms.subtract(kNone, kNone), kNone);
 }
 
 }  // namespace
