@@ -78,7 +78,7 @@ def test_levels_are_spread_evenly():
     [
         (
             {"name": "sumchain"},
-            r"load_world: name must be one of \['pick_search', 'sum_chain'\]; got 'sumchain'",
+            r"name must be one of \['bilingual', 'pick_search', 'sum_chain'\]; got 'sumchain'",
         ),
         ({"name": "sum_chain", "max_digit": 5}, r"got 'max_digit' \(nearest: 'max_digits'\)"),
         ({"name": "sum_chain", "max_digits": 9}, r"1 <= min <= max <= 8; got 3 and 9"),

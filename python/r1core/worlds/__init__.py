@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from r1core.worlds.bilingual import Bilingual
 from r1core.worlds.pick_search import PickSearch
 from r1core.worlds.sum_chain import SumChain
 
@@ -38,8 +39,16 @@ class World(Protocol):
     def pretraining(self) -> dict[str, Any]:
         """Settings of `PretrainConfig` that this world's pages need."""
 
-    def problems(self, split: str, start: int, count: int) -> list[dict[str, Any]]:
+    def problems(
+        self, split: str, start: int, count: int, domain: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return rows `start` to `start + count` of a split ("train" or "eval").
+
+        Args:
+            split: which part.
+            start: index of the first row.
+            count: number of rows.
+            domain: which kind of problems, in a world that has several.
 
         Each row has at least prompt, answer, level and text (prompt and a correct long reply).
         Where replies can be right in several ways: also accepted (every right answer, as texts) and
@@ -51,6 +60,7 @@ class World(Protocol):
 
 
 _WORLDS: dict[str, Callable[..., World]] = {
+    "bilingual": Bilingual,
     "pick_search": PickSearch,
     "sum_chain": SumChain,
 }
@@ -60,7 +70,7 @@ def load_world(name: str, **settings: Any) -> World:
     """Return the world of that name.
 
     Args:
-        name: "pick_search" or "sum_chain".
+        name: "bilingual", "pick_search" or "sum_chain".
         settings: the world's fields, for example `seed=1` or `max_digits=5`.
 
     Raises:

@@ -23,7 +23,7 @@ from filelock import FileLock
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 
-from r1core.stages.pretrain import PretrainConfig, pretrain
+from r1core.stages.pretrain import Gate, PretrainConfig, pretrain
 from r1core.types import StepStats
 from r1core.worlds import World
 from r1core.worlds.gate import ForcedThinking
@@ -53,20 +53,58 @@ MODEL: dict[str, Any] = {
 Progress = Callable[[StepStats], None]
 
 
-def base_config(world: World, vocab_size: int) -> Qwen3Config:
+@dataclasses.dataclass(frozen=True)
+class BaseShape:
+    """The size of a world's base and the length of its pretraining.
+
+    Attributes:
+        num_hidden_layers: None takes three.
+        hidden_size: width, a multiple of 32 (a head's width); None takes 128.
+        pretrain_steps: None pretrains until the gate holds; a number for so many steps, gate or
+            not, and 0 leaves the weights at random.
+    """
+
+    num_hidden_layers: int | None = None
+    hidden_size: int | None = None
+    pretrain_steps: int | None = None
+
+    def model(self) -> dict[str, Any]:
+        """Return the settings of `Qwen3Config`."""
+        width = self.hidden_size or MODEL["hidden_size"]
+        heads = width // MODEL["head_dim"]
+        return MODEL | {
+            "num_hidden_layers": self.num_hidden_layers or MODEL["num_hidden_layers"],
+            "hidden_size": width,
+            "intermediate_size": MODEL["intermediate_size"] * width // MODEL["hidden_size"],
+            "num_attention_heads": heads,
+            "num_key_value_heads": heads,
+            "initializer_range": MODEL["initializer_range"] * (MODEL["hidden_size"] / width) ** 0.5,
+        }
+
+
+def base_config(world: World, vocab_size: int, shape: BaseShape | None = None) -> Qwen3Config:
     """Return the configuration of a world's base: 3 layers of width 128, 0.6M parameters."""
     return Qwen3Config(
-        vocab_size=vocab_size, bos_token_id=None, eos_token_id=EOS_ID, pad_token_id=PAD_ID, **MODEL
+        vocab_size=vocab_size,
+        bos_token_id=None,
+        eos_token_id=EOS_ID,
+        pad_token_id=PAD_ID,
+        **(shape or BaseShape()).model(),
     )
 
 
 def base_policy(
-    world: World, *, cache_dir: Path | str | None = None, on_progress: Progress | None = None
+    world: World,
+    *,
+    shape: BaseShape | None = None,
+    cache_dir: Path | str | None = None,
+    on_progress: Progress | None = None,
 ) -> Policy:
     """Return the world's pretrained base, from the cache or built now (about half a minute).
 
     Args:
         world: from `load_world`.
+        shape: its size and the length of its pretraining; None takes what works.
         cache_dir: where bases are kept; None takes `$R1CORE_CACHE`, or ~/.cache/r1core.
         on_progress: called with the statistics of each pretraining step; never if cached.
 
@@ -76,13 +114,14 @@ def base_policy(
     from r1core.policy import Policy  # not needed to build a base
 
     return Policy.from_pretrained(
-        str(base_directory(world, cache_dir=cache_dir, on_progress=on_progress))
+        str(base_directory(world, shape=shape, cache_dir=cache_dir, on_progress=on_progress))
     )
 
 
 def base_directory(
     world: World,
     *,
+    shape: BaseShape | None = None,
     config: PretrainConfig | None = None,
     cache_dir: Path | str | None = None,
     on_progress: Progress | None = None,
@@ -91,6 +130,7 @@ def base_directory(
 
     Args:
         world: from `load_world`.
+        shape: its size and the length of its pretraining; None takes what works.
         config: how to pretrain; None takes the settings that work.
         cache_dir: where bases are kept; None takes `$R1CORE_CACHE`, or ~/.cache/r1core.
         on_progress: called with the statistics of each pretraining step; never if cached.
@@ -101,12 +141,13 @@ def base_directory(
     config = config or PretrainConfig(**world.pretraining)
     parent = (Path(cache_dir) if cache_dir else default_cache_dir()) / "worlds"
     parent.mkdir(parents=True, exist_ok=True)
-    directory = parent / f"{world.name}-{_cache_key(world, config)}"
+    shape = shape or BaseShape()
+    directory = parent / f"{world.name}-{_cache_key(world, config, shape)}"
     if _is_whole(directory):
         return directory
     with FileLock(f"{directory}.lock"):  # the operating system frees it if its holder dies
         if not _is_whole(directory):
-            _replace(directory, lambda path: build_base(world, path, config, on_progress))
+            _replace(directory, lambda path: build_base(world, path, config, on_progress, shape))
     return directory
 
 
@@ -116,7 +157,11 @@ def default_cache_dir() -> Path:
 
 
 def build_base(
-    world: World, directory: Path, config: PretrainConfig, on_progress: Progress | None = None
+    world: World,
+    directory: Path,
+    config: PretrainConfig,
+    on_progress: Progress | None = None,
+    shape: BaseShape | None = None,
 ) -> None:
     """Train a world's tokenizer and base model and write them to an existing directory.
 
@@ -127,11 +172,15 @@ def build_base(
     tokenizer = AutoTokenizer.from_pretrained(str(directory))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(world.seed)
-        model = Qwen3ForCausalLM(base_config(world, len(tokenizer)))
-    gate = ForcedThinking(world, tokenizer)
-    for stats in pretrain(model, documents(world, tokenizer), config, gate=gate):
-        if on_progress:
-            on_progress(stats)
+        model = Qwen3ForCausalLM(base_config(world, len(tokenizer), shape))
+    gate: Gate | None = ForcedThinking(world, tokenizer)
+    steps = None if shape is None else shape.pretrain_steps
+    if steps is not None:  # part of a schedule, whatever it brings
+        config, gate = dataclasses.replace(config, max_steps=steps), None
+    if steps != 0:
+        for stats in pretrain(model, documents(world, tokenizer), config, gate=gate):
+            if on_progress:
+                on_progress(stats)
     model.eval()
     model.generation_config = GenerationConfig(eos_token_id=[EOS_ID], pad_token_id=PAD_ID)
     model.save_pretrained(str(directory))
@@ -145,13 +194,14 @@ def documents(world: World, tokenizer: PreTrainedTokenizerBase) -> Iterator[list
             yield [*ids, EOS_ID]
 
 
-def _cache_key(world: World, config: PretrainConfig) -> str:
+def _cache_key(world: World, config: PretrainConfig, shape: BaseShape) -> str:
+    chosen = {k: v for k, v in dataclasses.asdict(shape).items() if v is not None}
     made_of = {
         "version": BASE_VERSION,
         "world": [world.name, dataclasses.asdict(world)],  # type: ignore[call-overload]
         "model": MODEL,
         "pretrain": dataclasses.asdict(config),
-    }
+    } | ({"shape": chosen} if chosen else {})
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
 

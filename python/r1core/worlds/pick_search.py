@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from r1core.worlds.sum_chain import SPLITS, Draws, is_eval, reply
+from r1core.worlds.sum_chain import SPLITS, Draws, check_domain, is_eval, reply
 
 Pair = tuple[int, int]
 
@@ -143,12 +143,15 @@ class PickSearch:
                 return found
             attempt += 1
 
-    def problems(self, split: str, start: int, count: int) -> list[dict[str, Any]]:
+    def problems(
+        self, split: str, start: int, count: int, domain: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return `count` rows.
 
         prompt, answer (one of them), accepted (all), level (number of digits), text (with a correct
         reply) and parts (the text in pieces, for the gate).
         """
+        check_domain(self.name, domain)
         return [self._row(split, start + k) for k in range(count)]
 
     def _row(self, split: str, index: int) -> dict[str, Any]:

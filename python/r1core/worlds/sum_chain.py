@@ -57,6 +57,12 @@ def is_eval(digits: tuple[int, ...]) -> bool:
     )
 
 
+def check_domain(world: str, domain: str | None) -> None:
+    """Reject a domain that a world of one kind of problems does not have."""
+    if domain not in (None, "reasoning"):
+        raise ValueError(f"{world}: its problems are of domain 'reasoning'; got {domain!r}")
+
+
 def question(digits: tuple[int, ...]) -> str:
     """Spell the digits with their letters: "a 4 b 7 c 5"."""
     return " ".join(f"{letter} {digit}" for letter, digit in zip(LETTERS, digits, strict=False))
@@ -156,8 +162,11 @@ class SumChain:
                 return digits
             attempt += 1
 
-    def problems(self, split: str, start: int, count: int) -> list[dict[str, Any]]:
+    def problems(
+        self, split: str, start: int, count: int, domain: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return `count` rows: prompt, answer, level (number of digits), text (a worked page)."""
+        check_domain(self.name, domain)
         return [self._problem(self.digits(split, start + k)) for k in range(count)]
 
     def _problem(self, digits: tuple[int, ...]) -> dict[str, Any]:

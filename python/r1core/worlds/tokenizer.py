@@ -17,7 +17,7 @@ import sentencepiece
 
 UNK, BOS, EOS, PAD = "<unk>", "<s>", "</s>", "<pad>"
 UNK_ID, BOS_ID, EOS_ID, PAD_ID = range(4)
-MAX_VOCAB_SIZE = 512  # an upper limit: training stops where every word of the pages is one piece
+MAX_VOCAB_SIZE = 2048  # an upper limit: training stops where every word of the pages is one piece
 
 # A question is its text and the cue " A:"; a reply follows and ends with the stop token.
 CHAT_TEMPLATE = (
