@@ -100,7 +100,7 @@ def read_world(spec: DataSpec, world: World | None) -> Table:
     assert spec.world is not None
     if world is None or world.name != spec.world:
         world = load_world(spec.world)
-    rows = world.problems(spec.split, 0, spec.limit or WORLD_QUESTIONS)
+    rows = world.problems(spec.split, 0, spec.limit or WORLD_QUESTIONS, spec.name)
     return Table(rows, [(spec.source, len(rows))])
 
 

@@ -51,7 +51,8 @@ class DataSpec(BaseModel):
     """A recipe's `data` table.
 
     Attributes:
-        world: name of an embedded world; exclusive with `path`.
+        world: name of an embedded world. Exactly one of world, path and stage is given.
+        stage: name of an earlier stage that wrote a data set.
         path: a .jsonl, .json, .parquet or .csv file; a pattern of such files ("part-*.jsonl"); a
             directory of `<split>.<extension>` files, or any that `datasets` reads; or the name of
             a data set on the Hugging Face hub.
@@ -59,9 +60,11 @@ class DataSpec(BaseModel):
         prompt: the column that holds the question, text or chat messages; a dotted name reaches
             into a column ("extra.question").
         answer: the column that holds the gold; "" where the data has none.
+        completion: the column that holds what to imitate, for supervised stages.
         columns: further columns by the names that rewards and `order_by` know: ours -> the data's.
             Columns that are not named here reach the rewards under their own names.
-        name: the configuration of a hub dataset ("main" of openai/gsm8k).
+        name: the configuration of a hub dataset ("main" of openai/gsm8k), or of a world's problems
+            ("general" of bilingual).
         template: what the policy sees of a question: R1-Zero's plain-text template, a chat message,
             or the question as it is.
         limit: use the first so many rows.
@@ -85,10 +88,12 @@ class DataSpec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     world: str | None = None
+    stage: str | None = None
     path: str | None = None
     split: str = "train"
     prompt: str = "prompt"
     answer: str = "answer"
+    completion: str = "completion"
     columns: dict[str, str] = Field(default_factory=dict)
     name: str | None = None
     template: Literal["r1_zero", "chat", "none"] = "none"
@@ -104,8 +109,8 @@ class DataSpec(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
-        if (self.world is None) == (self.path is None):
-            raise ValueError("data needs exactly one of world and path")
+        if sum(source is not None for source in (self.world, self.stage, self.path)) != 1:
+            raise ValueError("data needs exactly one of world, path and stage")
         return self
 
     @model_validator(mode="after")
@@ -137,7 +142,9 @@ class DataSpec(BaseModel):
     @property
     def source(self) -> str:
         """What messages call this data."""
-        return f"world {self.world!r}" if self.path is None else self.path
+        if self.path is not None:
+            return self.path
+        return f"world {self.world!r}" if self.world else f"stage {self.stage!r}"
 
     @property
     def is_split(self) -> bool:

@@ -7,7 +7,7 @@ import functools
 import importlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from r1core.rewards.choice import choice_reward
@@ -50,6 +50,7 @@ class RewardSpec:
             at most) do not count; what the function imports itself does. Without isolate there is
             but a warning; None is none.
         workers: size of the pool of isolate = "row", >= 1; None is one per core, at most 8.
+        from_step: first update of a training stage that it counts in; >= 1.
     """
 
     function: RewardFunction
@@ -58,6 +59,11 @@ class RewardSpec:
     isolate: Isolation | None = None
     timeout_seconds: float | None = None
     workers: int | None = None
+    from_step: int = 1
+
+    def on(self, function: RewardFunction) -> RewardSpec:
+        """Return the same spec of another function."""
+        return replace(self, function=function)
 
     def __post_init__(self) -> None:
         """Reject what could not be called or summed.
@@ -91,6 +97,7 @@ class RewardSpec:
         isolate: Isolation | None = None,
         timeout_seconds: float | None = None,
         workers: int | None = None,
+        from_step: int = 1,
         **options: Any,
     ) -> RewardSpec:
         """Return the spec of a reward given in any of its forms.
@@ -102,6 +109,7 @@ class RewardSpec:
             isolate: see the attributes.
             timeout_seconds: see the attributes.
             workers: see the attributes.
+            from_step: see the attributes.
             options: bound to the function's keywords, for example `style="think_summary"`.
 
         Raises:
@@ -112,7 +120,7 @@ class RewardSpec:
         name, function = _find(reward) if isinstance(reward, str) else (name_of(reward), reward)
         if options:
             function = functools.partial(function, **options)
-        return cls(function, name, weight, isolate, timeout_seconds, workers)
+        return cls(function, name, weight, isolate, timeout_seconds, workers, from_step)
 
 
 def name_of(function: RewardFunction) -> str:

@@ -28,6 +28,7 @@ def draw_rollouts(
     rewards: Sequence[RewardSpec],
     config: ReasoningRLConfig,
     sampling: SamplingParams,
+    step: int,
     clock: Clock,
 ) -> tuple[Graded, dict[str, float]] | None:
     """Draw and grade the rollouts of one batch; None where the questions have ended.
@@ -37,7 +38,8 @@ def draw_rollouts(
         the rounds of dynamic sampling ended first; and the metrics of all that were drawn.
     """
     wanted = config.questions_per_step * config.minibatches
-    specs = [*rewards, *overlong_rewards(config, sampling)]
+    specs = [spec for spec in rewards if spec.from_step <= step]
+    specs += overlong_rewards(config, sampling)
     parts: list[Graded] = []
     drawn = accepted = 0
     while accepted < wanted and len(parts) < (max(1, config.dynamic_sampling_rounds)):

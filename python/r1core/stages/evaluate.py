@@ -14,8 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from r1core.policy import Policy
-from r1core.rewards import RewardSpec, score_rollouts
+from r1core.rewards import RewardSpec, score_rollouts, verify_math
+from r1core.rewards.functions import gold_text
 from r1core.sampling import sample_groups
+from r1core.stages.at_k import half_interval, pass_at_k, vote
 from r1core.types import Prompt, SamplingParams
 from r1core.words import count_reflective_words
 
@@ -49,7 +51,7 @@ class Evaluation:
     Attributes:
         metrics: `eval/...` -> float.
         rows: one per completion, for the completions table: prompt, completion, answer, level,
-            sample, accuracy, format, length.
+            sample, accuracy, format, length, and the answer found in it.
     """
 
     metrics: dict[str, float]
@@ -84,6 +86,7 @@ def evaluate(
     lengths = rollouts.lengths_N.tolist()
     scores = {name: scores_N.tolist() for name, scores_N in table.scores.items()}
     correctness = "accuracy" if "accuracy" in scores else next(iter(scores))
+    answers = final_answers(texts, columns.get("answer"), sampling.n)
     rows = []
     for n, text in enumerate(texts):
         p, sample = divmod(n, sampling.n)
@@ -91,8 +94,46 @@ def evaluate(
         row |= {key: values[p] for key, values in columns.items() if key in ("answer", "level")}
         row |= {name: values[n] for name, values in scores.items()}
         row["accuracy"] = scores[correctness][n]
-        rows.append(row | {"length": lengths[n]})
-    return Evaluation(evaluation_metrics(rows, list(scores), texts), rows)
+        rows.append(row | {"found": answers[n], "length": lengths[n]})
+    metrics = evaluation_metrics(rows, list(scores), texts)
+    return Evaluation(metrics | metrics_at_k(rows, sampling.n), rows)
+
+
+def final_answers(
+    texts: Sequence[str], golds: Sequence[Any] | None, samples: int
+) -> list[str | None]:
+    """Return the final answer in each completion, as written; None where there is none."""
+    if golds is None:
+        return [None] * len(texts)
+    repeated = [gold_text(golds[n // samples]) for n in range(len(texts))]
+    return [verdict.answer for verdict in verify_math(texts, repeated)]
+
+
+def metrics_at_k(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, float]:
+    """Return what the samples of each question say together.
+
+    `eval/pass@k` for powers of two up to their number, `eval/cons@k` (a vote among all of them),
+    `eval/pass@1/interval` (half the 95 % interval) and `eval/tokens_per_correct`.
+    """
+    groups = [rows[first : first + samples] for first in range(0, len(rows), samples)]
+    graded = [g for g in groups if all(row["accuracy"] == row["accuracy"] for row in g)]
+    if not graded:
+        return {}
+    correct = [sum(row["accuracy"] == 1 for row in group) for group in graded]
+    metrics = {"eval/pass@1/interval": half_interval([c / samples for c in correct])}
+    for k in (2**power for power in range(1, samples.bit_length())):
+        metrics[f"eval/pass@{k}"] = sum(pass_at_k(samples, c, k) for c in correct) / len(graded)
+    if samples > 2 and any(row["found"] is not None for row in rows):
+        chosen = [vote([row["found"] for row in group]) for group in graded]
+        right = [
+            n is not None and group[n]["accuracy"] == 1
+            for n, group in zip(chosen, graded, strict=True)
+        ]
+        metrics[f"eval/cons@{samples}"] = sum(right) / len(right)
+    if sum(correct):
+        tokens = sum(row["length"] for group in graded for row in group)
+        metrics["eval/tokens_per_correct"] = tokens / sum(correct)
+    return metrics
 
 
 def evaluation_metrics(

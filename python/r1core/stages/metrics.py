@@ -33,7 +33,7 @@ class Clock:
         finally:
             self._phases[name] += time.perf_counter() - start
 
-    def metrics(self, rollouts: Rollouts | None) -> dict[str, float]:
+    def metrics(self, rollouts: Rollouts | None = None) -> dict[str, float]:
         """Return `step_time`, `time/<phase>` in seconds and, of drawn rollouts, the tokens/s."""
         step_time = time.perf_counter() - self._start
         metrics = {"step_time": step_time}

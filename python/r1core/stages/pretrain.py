@@ -85,7 +85,7 @@ def pretrain(
     """
     optimizer = _optimizer(model, config)
     batches = pack(documents, rows=config.rows, row_length=config.row_length)
-    last_step = config.steps if gate is None else config.max_steps
+    last_step = min(config.steps, config.max_steps) if gate is None else config.max_steps
     num_tokens, skill = 0, 0.0
     model.train()
     for step, batch in zip(range(1, last_step + 1), batches, strict=False):

@@ -37,7 +37,6 @@ from r1core.stages.minibatches import (
     old_logprobs,
     split_by_tokens,
 )
-from r1core.stages.optimizer import optimizer_step
 from r1core.stages.questions import Batch, QuestionQueue
 from r1core.stages.rl_config import ReasoningRLConfig
 from r1core.stages.rl_state import RLState
@@ -77,7 +76,7 @@ def reasoning_rl(
         batch, drawn_tokens = state.batch, 0.0
         if batch is None:
             sampling = config.sampling_at(stats.step)
-            drawn = draw_rollouts(policy, questions, rewards, config, sampling, clock)
+            drawn = draw_rollouts(policy, questions, rewards, config, sampling, stats.step, clock)
             if drawn is None:
                 return
             graded, stats.metrics = drawn
@@ -155,18 +154,13 @@ def update(
             )
             loss.backward()  # type: ignore[no-untyped-call]
         losses.add(loss_metrics, rows.sampler_policy(logprobs_RT), rows.rollouts, ratios)
-    learning_rate = float(state.scheduler.get_last_lr()[0])
     with clock.phase("optimizer"):
-        where = f"reasoning_rl, step {state.step + 1}"
-        grad_norm = optimizer_step(
-            state.optimizer, state.scheduler, config.optimizer.max_grad_norm, where
-        )
-    state.step += 1
+        taken = state.update("reasoning_rl")
     batch.updates += 1
     every = config.reference_every
     if state.reference is not None and every and state.step % every == 0:
         state.reference.load_from(policy)
-    return losses.metrics() | {"grad_norm": grad_norm, "learning_rate": learning_rate}
+    return losses.metrics() | taken
 
 
 def completion_kl(

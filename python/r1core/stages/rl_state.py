@@ -9,10 +9,9 @@ from typing import Any
 import torch
 
 from r1core.policy import Policy
-from r1core.stages.masters import Masters
 from r1core.stages.minibatches import RolloutBatch
-from r1core.stages.optimizer import build_optimizer
 from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.stages.training_state import TrainingState
 from r1core.types import Rollouts, SamplingParams
 
 ROLLOUT_FIELDS = (
@@ -31,50 +30,31 @@ ROLLOUT_FIELDS = (
 """What the updates read of rollouts; prompts and texts were graded when they were drawn."""
 
 
-class RLState:
+class RLState(TrainingState):
     """The state of a `reasoning_rl` stage between two updates.
 
     Attributes:
-        step: updates done.
-        num_tokens: prompt and completion tokens so far, as TRL counts them.
         batch: rollouts that further updates will use; None where new ones are due.
-        masters: what the optimizer steps: of a bfloat16 policy float32 copies.
-        optimizer: with its moments.
-        scheduler: of the learning rate.
         reference: pi_ref; None where beta is 0.
     """
 
     def __init__(self, policy: Policy, config: ReasoningRLConfig) -> None:
         """Begin a stage: `policy` is where it starts, and the reference."""
-        self.step = 0
-        self.num_tokens = 0.0
+        super().__init__(policy.model.named_parameters(), config.optimizer, config.steps)
         self.batch: RolloutBatch | None = None
-        self.masters = Masters(policy.model.named_parameters())
-        self.optimizer, self.scheduler = build_optimizer(
-            self.masters.named, config.optimizer, config.steps
-        )
-        self.masters.follow(self.optimizer)
         self.reference = policy.frozen_copy() if config.loss.beta > 0 else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that `torch.load(weights_only=True)` reads back."""
-        return {
-            "step": self.step,
-            "num_tokens": self.num_tokens,
+        return super().state_dict() | {
             "batch": None if self.batch is None else batch_state(self.batch),
-            "masters": self.masters.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "reference": None if self.reference is None else self.reference.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken, with the same settings."""
-        self.step, self.num_tokens = state["step"], state["num_tokens"]
+        super().load_state_dict(state)
         self.batch = None if state["batch"] is None else load_batch(state["batch"])
-        self.masters.load_state_dict(state["masters"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
         if self.reference is not None:
             self.reference.load_state_dict(state["reference"])
 
