@@ -6,29 +6,41 @@ logging, saving, report. The same command on the same directory goes on where a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import rich
 from rich.text import Text
 
+from r1core.benchmarks import Benchmark, load_benchmarks
 from r1core.checkpoint import Checkpoint
+from r1core.dataset_run import DatasetRun, rounds_done
 from r1core.interrupt import Interrupt
-from r1core.lora import add_lora, load_adapter
 from r1core.manifest import describe_run
-from r1core.policy import Policy, describe
-from r1core.progress import progress_callback
-from r1core.recipe import ModelSection, ReasoningRLStage, Recipe, RecipeError
+from r1core.models import RecipeModels
+from r1core.policy import describe
+from r1core.recipe import Recipe, RecipeError
+from r1core.recipe_stages import (
+    DatasetStage,
+    ReasoningRLStage,
+    RewardModelStage,
+    SFTStage,
+    Stage,
+)
 from r1core.report import write_report
+from r1core.report_data import load_stages
+from r1core.reward_model_run import RewardModelRun
 from r1core.rewards import close_workers
 from r1core.rewards.soft_deadline import forget_warnings
+from r1core.rl_run import RLRun
 from r1core.run_directory import begin_run, changes_since, holds_run, locked
+from r1core.sft_run import SFTRun
 from r1core.stage_run import StageRun, stage_checkpoints, stage_output
-from r1core.stage_setup import StageSetup
+from r1core.stage_setup import StageSetup, source_questions, stage_seed
+from r1core.stage_table import print_stage_table, stage_table
 from r1core.trackers import check_trackers, open_trackers
 from r1core.tracking import RunWriter, rewind_metrics
-from r1core.types import StepStats
-from r1core.worlds import World, load_world
-from r1core.worlds.base import base_policy
 
 
 def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> Path:
@@ -51,13 +63,12 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
     """
     check_trackers(recipe.trackers)
     holds_run(directory, recipe, overwrite=overwrite)  # a wrong directory costs no pretraining
-    world = load_world(recipe.model.world, seed=recipe.seed) if recipe.model.world else None
-    base = load_base(recipe.model, world)
-    setups = [StageSetup.prepare(recipe, index, base, world) for index in range(len(recipe.stage))]
+    models = RecipeModels(recipe)
+    setups = prepare_stages(recipe, models)
     manifest = describe_run(
         seed=recipe.seed,
-        model=describe(base),
-        data={setup.stage.name: setup.questions.fingerprint for setup in setups},
+        model=describe(models.root("base")),
+        data={name: setup.questions.fingerprint for name, setup in setups.items()},
     )
     with locked(directory):  # only now: a wrong setting costs no earlier run
         if not holds_run(directory, recipe, overwrite=overwrite):
@@ -65,8 +76,9 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
         elif changes := changes_since(directory, manifest):
             listed = "; ".join(changes)
             rich.print(Text(f"Going on elsewhere, so not to the same bits: {listed}", "yellow"))
-        run_stages(recipe, setups, base, directory)
+        run_stages(recipe, setups, models, directory)
         report = write_report(directory)
+    print_stage_table(stage_table(load_stages(directory, {})))
     rich.print(Text(f"Report: {report}"))
     return report
 
@@ -80,24 +92,55 @@ def is_unfinished(recipe: Recipe, directory: Path) -> bool:
     return begun and not all(stage_output(directory, stage).is_dir() for stage in recipe.stage)
 
 
-def run_stages(recipe: Recipe, setups: list[StageSetup], base: Policy, directory: Path) -> None:
+def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
+    """Load the data of the stages that wait for no other: a wrong setting fails before training."""
+    return {
+        stage.name: StageSetup.prepare(recipe, stage, models)
+        for stage in recipe.stage
+        if isinstance(stage, ReasoningRLStage) and not stage.needs()
+    }
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage runs in.
+
+    Attributes:
+        recipe: the whole run's.
+        setups: data and rewards of the stages that could be loaded before the first.
+        models: where policies come from.
+        benchmarks: what finished policies are put to.
+        writer: of the run.
+        interrupt: asked after every step.
+    """
+
+    recipe: Recipe
+    setups: Mapping[str, StageSetup]
+    models: RecipeModels
+    benchmarks: Sequence[Benchmark]
+    writer: RunWriter
+    interrupt: Interrupt
+
+
+def run_stages(
+    recipe: Recipe, setups: dict[str, StageSetup], models: RecipeModels, directory: Path
+) -> None:
     """Run the stages that are not finished, the first of them from its last checkpoint."""
-    left = [setup for setup in setups if not stage_output(directory, setup.stage).is_dir()]
-    finished = [setup.stage.name for setup in setups if setup not in left]
+    left = [stage for stage in recipe.stage if not stage_output(directory, stage).is_dir()]
+    finished = [stage.name for stage in recipe.stage if stage not in left]
     if not left:
         rich.print(Text(f"The run in {directory} is finished; --overwrite begins again"))
         return
-    checkpoint = stage_checkpoints(directory, left[0].stage).latest()
-    under_way = {left[0].stage.name: checkpoint.step} if checkpoint else {}
-    rewind_metrics(directory, finished, under_way)
+    benchmarks = load_benchmarks(recipe, models)
+    checkpoint = last_checkpoint(directory, left[0])
+    rewind_metrics(directory, finished, steps_done(directory, left[0], checkpoint))
     settings = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     trackers = open_trackers(recipe.trackers, directory, settings)  # once metrics are rewound
     with RunWriter(directory, trackers) as writer, Interrupt() as interrupt:
+        context = StageContext(recipe, setups, models, benchmarks, writer, interrupt)
         try:
-            for setup in left:
-                policy = trained_policy(setup.stage, recipe, base, directory, checkpoint)
-                setup = setup.filtered(None if checkpoint else policy, directory, interrupt)
-                StageRun(setup, policy, writer, interrupt).run(checkpoint)
+            for stage in left:
+                run_stage(stage, context, checkpoint)
                 checkpoint = None
         except BaseException:
             write_report_if_possible(directory)
@@ -107,59 +150,50 @@ def run_stages(recipe: Recipe, setups: list[StageSetup], base: Policy, directory
             forget_warnings()
 
 
+def last_checkpoint(directory: Path, stage: Stage) -> Checkpoint | None:
+    """Return where a stage goes on from; None where it begins, or keeps a journal instead."""
+    if isinstance(stage, DatasetStage):
+        return None
+    return stage_checkpoints(directory, stage).latest()
+
+
+def steps_done(directory: Path, stage: Stage, checkpoint: Checkpoint | None) -> dict[str, int]:
+    """Return the steps of an unfinished stage whose metrics stay as they are."""
+    if isinstance(stage, DatasetStage):
+        return {stage.name: rounds_done(directory, stage)}
+    return {stage.name: checkpoint.step} if checkpoint else {}
+
+
+def run_stage(stage: Stage, context: StageContext, checkpoint: Checkpoint | None) -> None:
+    """Run one stage, to its end or from its checkpoint."""
+    writer, interrupt, models = context.writer, context.interrupt, context.models
+    directory, seed = writer.directory, stage_seed(context.recipe, stage)
+    run: StageRun
+    if isinstance(stage, DatasetStage):
+        questions = source_questions(stage, models, directory)
+        policy = models.start(stage, directory)
+        DatasetRun(stage, seed, questions, policy, writer, interrupt).run()
+        return
+    if isinstance(stage, RewardModelStage):
+        policy = models.start(stage, directory)
+        run = RewardModelRun(stage, seed, policy, writer, interrupt, checkpoint)
+        run.run(checkpoint)
+        return
+    policy = models.trained(stage, directory, checkpoint)
+    if isinstance(stage, SFTStage):
+        run = SFTRun(stage, seed, policy, writer, interrupt)
+    else:
+        setup = context.setups.get(stage.name)
+        setup = setup or StageSetup.prepare(context.recipe, stage, models, directory)
+        begun = policy if checkpoint is None else None
+        run = RLRun(setup.filtered(begun, directory, interrupt), policy, writer, interrupt)
+    run.benchmarks = context.benchmarks
+    run.run(checkpoint)
+
+
 def write_report_if_possible(directory: Path) -> None:
     """Write the report of a run that failed; what it failed of matters more than the report."""
     try:
         write_report(directory)
     except Exception as error:
         rich.print(Text(f"No report: {error}"))
-
-
-def load_base(section: ModelSection, world: World | None) -> Policy:
-    """Return the base policy: an embedded world's, pretrained on first use, or a checkpoint."""
-    if world is None:
-        assert section.path is not None
-        return load_policy(section.path, section)
-    with progress_callback(f"pretraining the {world.name} base") as on_progress:
-
-        def report(stats: StepStats) -> None:
-            shown = ("loss", "forced_accuracy")
-            on_progress(stats.step, metrics={k: v for k, v in stats.metrics.items() if k in shown})
-
-        return base_policy(world, on_progress=report)
-
-
-def trained_policy(
-    stage: ReasoningRLStage,
-    recipe: Recipe,
-    base: Policy,
-    directory: Path,
-    checkpoint: Checkpoint | None,
-) -> Policy:
-    """Return the policy that a stage trains: where it starts, or a checkpoint's."""
-    section = recipe.model
-    if checkpoint is not None and section.lora is None:
-        policy = load_policy(checkpoint.path, section)
-    else:
-        policy = start_policy(stage, recipe, base, directory)
-    if section.lora is not None:
-        if checkpoint is None:
-            add_lora(policy, section.lora, seed=recipe.seed)
-        else:  # which holds the adapter alone
-            load_adapter(policy, checkpoint.path)
-    policy.gradient_checkpointing = section.gradient_checkpointing
-    return policy
-
-
-def start_policy(stage: ReasoningRLStage, recipe: Recipe, base: Policy, directory: Path) -> Policy:
-    """Return the policy that a stage starts from: the base itself where nothing needs it later."""
-    if stage.start == "base":
-        last = not any(later.start == "base" for later in recipe.stage if later is not stage)
-        return base if last else base.trainable_copy()
-    saved = directory / "stages" / stage.start
-    return load_policy(saved if saved.is_dir() else Path(stage.start), recipe.model)
-
-
-def load_policy(path: str | Path, section: ModelSection) -> Policy:
-    """Load a policy as the recipe's model."""
-    return Policy.from_pretrained(path, dtype=section.dtype, device=section.device)

@@ -9,17 +9,12 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from r1core.checkpoint import CheckpointConfig
-from r1core.data import DataSpec
-from r1core.lora import LoraSettings
-from r1core.rewards.spec import Isolation
-from r1core.stages.evaluate import EvaluationConfig
-from r1core.stages.reasoning_rl import ReasoningRLConfig
+from r1core.recipe_stages import BenchmarkSection, ModelSection, Stage
 
 PACKAGED_RECIPES = Path(__file__).parent / "recipes"
 
@@ -43,94 +38,18 @@ class RecipeError(ValueError):
     """A recipe that cannot run; the message is one line that says what to change."""
 
 
-class ModelSection(BaseModel):
-    """Where the base comes from: an embedded world, or a Hugging Face causal LM.
-
-    Attributes:
-        world: name of an embedded world, whose base is pretrained on first use and cached.
-        path: directory or hub name of a checkpoint.
-        dtype: of the parameters.
-        device: where they live.
-        lora: train an adapter of this shape in every stage, the start of the stage being its
-            base and its reference; None trains every weight. A finished stage is written merged.
-        gradient_checkpointing: keep each layer's input alone and compute the rest again for the
-            backward pass: less memory, about a third more time.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    world: str | None = None
-    path: str | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    device: str = "cpu"
-    lora: LoraSettings | None = None
-    gradient_checkpointing: bool = False
-
-    @model_validator(mode="after")
-    def _one_source(self) -> ModelSection:
-        if (self.world is None) == (self.path is None):
-            raise ValueError("[model] needs exactly one of world and path")
-        if self.world is not None and (self.dtype, self.device) != ("float32", "cpu"):
-            raise ValueError(
-                "[model] with a world runs in float32 on the cpu; drop dtype and device"
-            )
-        return self
-
-
-class RewardSection(BaseModel):
-    """One reward function by name or `package.module:function`, and its weight in the sum.
-
-    The other keys are those of `RewardSpec`.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    weight: float = 1.0
-    isolate: Isolation | None = None
-    timeout_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
-    workers: int | None = Field(None, ge=1)
-
-
-class ReasoningRLStage(ReasoningRLConfig):
-    """A `reasoning_rl` stage of a recipe: its settings, data, rewards and evaluation.
-
-    Attributes:
-        name: the stage's name in this recipe.
-        kind: "reasoning_rl".
-        start: `from` in TOML: "base", an earlier stage's name, or a directory.
-        data: training prompts.
-        rewards: the functions whose weighted sum is the reward.
-        evaluation: when and how to evaluate.
-        evaluation_data: prompts of the evaluation; None takes a world's own evaluation split.
-        checkpoint: how often the stage's state is saved, and how much of it is kept.
-    """
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    kind: Literal["reasoning_rl"]
-    start: str = Field(alias="from")
-    data: DataSpec
-    rewards: list[RewardSection] = Field(min_length=1)
-    evaluation: EvaluationConfig = EvaluationConfig()
-    evaluation_data: DataSpec | None = None
-    checkpoint: CheckpointConfig = CheckpointConfig()
-
-    @model_validator(mode="after")
-    def _one_seed(self) -> ReasoningRLStage:
-        if self.sampling.seed:
-            raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
-        return self
-
-    @model_validator(mode="after")
-    def _evaluation_as_it_is(self) -> ReasoningRLStage:
-        data = self.evaluation_data
-        if data is not None and (data.pass_rate is not None or data.order != "shuffled"):
-            raise ValueError("evaluation_data takes neither pass_rate nor order")
-        return self
-
-
 class Recipe(BaseModel):
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        name: of the run's directory.
+        seed: of the worlds, the orders and the sampling.
+        trackers: what is told of every step.
+        model: the base.
+        models: further models, which stages start from by their names.
+        benchmark: evaluations that every policy goes through: the rows of the table of stages.
+        stage: the stages, in order.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -138,11 +57,13 @@ class Recipe(BaseModel):
     seed: int = Field(0, ge=0)
     trackers: list[str] = []
     model: ModelSection
-    stage: list[ReasoningRLStage] = Field(min_length=1)
+    models: dict[str, ModelSection] = {}
+    benchmark: list[BenchmarkSection] = []
+    stage: list[Stage] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _starts_exist(self) -> Recipe:
-        known = ["base"]
+        known = ["base", *self.models]
         for stage in self.stage:
             if stage.name in known:
                 raise ValueError(f"stage names must differ; {stage.name!r} is used twice")
@@ -151,6 +72,11 @@ class Recipe(BaseModel):
                     f"stage {stage.name!r}: from must be {', '.join(known)} or a directory; "
                     f"got {stage.start!r}"
                 )
+            for needed in stage.needs():
+                if needed not in [earlier for earlier in known if earlier != "base"]:
+                    raise ValueError(
+                        f"stage {stage.name!r}: data.stage must be an earlier stage; got {needed!r}"
+                    )
             known.append(stage.name)
         return self
 
@@ -249,7 +175,11 @@ def parse_value(text: str) -> Any:
 def explain(error: ValidationError) -> str:
     """Return the first error of a validation in one line, with the nearest known key."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "recipe"
+    # pydantic names the kind behind a stage's number; the recipe's reader knows it
+    loc = [
+        part for k, part in enumerate(first["loc"]) if not (k == 2 and first["loc"][0] == "stage")
+    ]
+    where = ".".join(str(part) for part in loc) or "recipe"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         key = str(first["loc"][-1])
         nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)

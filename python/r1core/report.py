@@ -26,6 +26,7 @@ from r1core.report_data import (
     pair_transcripts,
     shares_by_level,
 )
+from r1core.stage_table import StageTable, best, cell, label, stage_table
 
 WORLD_NOTE = (
     "The base was pretrained on a generated corpus in which worked-out answers are rare. "
@@ -67,6 +68,7 @@ def write_report(directory: Path | str, *, note: str | None = None) -> Path:
     blocks = [f"# {plain(recipe.get('name', directory.resolve().name))}"]
     blocks += [f"> {note}"] if note else []
     blocks += overview(stages)
+    blocks += stage_table_section(stage_table(stages))
     for stage in stages:
         blocks += stage_section(stage, directory)
     blocks += settings_section(directory)
@@ -90,6 +92,25 @@ def overview(stages: Sequence[StageRecord]) -> list[str]:
         table(header, rows, align="lr" + "r" * len(SUMMARY) + "r"),
         "First evaluation → last. pass@1 is the mean over the sampled answers of each question. "
         "One run with one seed: another seed gives other figures.",
+    ]
+
+
+def stage_table_section(found: StageTable) -> list[str]:
+    """Return the table of stages, if the run has benchmarks."""
+    if found.is_empty:
+        return []
+    rows = []
+    for benchmark, measured, values in found.rows:
+        top = best(values, measured)
+        cells = [cell(measured, value) for value in values]
+        cells = [f"**{text}**" if k == top else text for k, text in enumerate(cells)]
+        rows.append([plain(benchmark), plain(label(measured)), *cells])
+    header = ["benchmark", "%", *map(plain, found.stages)]
+    return [
+        "## Stages",
+        table(header, rows, align="ll" + "r" * len(found.stages)),
+        "Means over the sampled answers of each question, in per cent; lengths in tokens. The best "
+        "policy of each row is bold. One run with one seed.",
     ]
 
 

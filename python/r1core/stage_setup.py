@@ -13,12 +13,15 @@ from rich.text import Text
 
 from r1core.data import DataSpec, Questions, load_questions
 from r1core.interrupt import Interrupt
+from r1core.models import RecipeModels
 from r1core.policy import Policy
 from r1core.progress import progress_callback
-from r1core.recipe import ReasoningRLStage, Recipe, RecipeError
+from r1core.recipe import Recipe, RecipeError
+from r1core.recipe_stages import DatasetStage, ReasoningRLStage, Stage
+from r1core.reward_sections import resolve_rewards
 from r1core.rewards import RewardSpec
+from r1core.stage_data import located
 from r1core.stages.difficulty import filter_questions
-from r1core.worlds import World
 
 PASS_RATE_SEED = 2 << 32  # added to the recipe's seed: neither training nor evaluation uses these
 
@@ -31,6 +34,7 @@ class StageSetup:
         stage: its table of the recipe.
         seed: of its order of questions and its sampling.
         questions: to train on.
+        mixture: further questions to train on, by the stage's `mixture`.
         held_out: to evaluate on.
         rewards: functions and weights.
     """
@@ -38,18 +42,35 @@ class StageSetup:
     stage: ReasoningRLStage
     seed: int
     questions: Questions
+    mixture: list[Questions]
     held_out: Questions
     rewards: list[RewardSpec]
 
     @classmethod
-    def prepare(cls, recipe: Recipe, index: int, base: Policy, world: World | None) -> StageSetup:
-        """Load a stage's data and resolve its rewards."""
-        stage = recipe.stage[index]
+    def prepare(
+        cls,
+        recipe: Recipe,
+        stage: ReasoningRLStage,
+        models: RecipeModels,
+        directory: Path | None = None,
+    ) -> StageSetup:
+        """Load a stage's data and resolve its rewards.
+
+        Args:
+            recipe: the whole run's.
+            stage: one of it.
+            models: its tokenizers and worlds.
+            directory: of the run, where the data is another stage's.
+        """
+        root = models.root(stage.start)
 
         def load(spec: DataSpec, max_new_tokens: int) -> Questions:
-            room = None if base.max_context is None else base.max_context - max_new_tokens
+            room = None if root.max_context is None else root.max_context - max_new_tokens
             return load_questions(
-                spec, world=world, tokenizer=base.tokenizer, max_prompt_tokens=room
+                located(spec, directory) if directory else spec,
+                world=models.world,
+                tokenizer=root.tokenizer,
+                max_prompt_tokens=room,
             )
 
         limit = max(stage.length_limits())
@@ -71,13 +92,11 @@ class StageSetup:
             )
         return cls(
             stage=stage,
-            seed=recipe.seed + index,
+            seed=stage_seed(recipe, stage),
             questions=questions,
+            mixture=[load(part.data, limit) for part in stage.mixture],
             held_out=held_out,
-            rewards=[
-                RewardSpec.resolve(reward.name, **reward.model_dump(exclude={"name"}))
-                for reward in stage.rewards
-            ],
+            rewards=resolve_rewards(stage.rewards, directory),
         )
 
     def filtered(self, policy: Policy | None, directory: Path, interrupt: Interrupt) -> StageSetup:
@@ -115,6 +134,28 @@ class StageSetup:
                 f"{stage.questions_per_step} prompts; {rated.summary()}"
             )
         return replace(self, questions=rated.questions)
+
+
+def source_questions(
+    stage: DatasetStage, models: RecipeModels, directory: Path
+) -> dict[str, Questions]:
+    """Return the questions of each source of a stage that makes a data set."""
+    root = models.root(stage.start)
+    room = root.max_context and root.max_context - stage.sampling.max_new_tokens
+    return {
+        source.name: load_questions(
+            located(source.data, directory),
+            world=models.world,
+            tokenizer=root.tokenizer,
+            max_prompt_tokens=room,
+        )
+        for source in stage.sources
+    }
+
+
+def stage_seed(recipe: Recipe, stage: Stage) -> int:
+    """Return the seed of a stage: no two of a recipe have the same."""
+    return recipe.seed + recipe.stage.index(stage)
 
 
 def evaluation_spec(stage: ReasoningRLStage) -> DataSpec:

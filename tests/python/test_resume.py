@@ -140,22 +140,22 @@ def assert_same_run(directory, whole):
 
 KILL_POINTS = {
     "before the run has a recipe": ("r1core.run_directory:write_atomic", 2),
-    "in the first evaluation": ("r1core.stage_run:evaluate", 1),
-    "before the first checkpoint": ("r1core.stages.reasoning_rl:optimizer_step", 2),
+    "in the first evaluation": ("r1core.rl_run:evaluate", 1),
+    "before the first checkpoint": ("r1core.stages.training_state:optimizer_step", 2),
     "writing the first checkpoint": ("r1core.checkpoint:torch.save", 1),
-    "mid-buffer, after a checkpoint": ("r1core.stages.reasoning_rl:optimizer_step", 4),
-    "between reference refreshes": ("r1core.stages.reasoning_rl:optimizer_step", 8),
+    "mid-buffer, after a checkpoint": ("r1core.stages.training_state:optimizer_step", 4),
+    "between reference refreshes": ("r1core.stages.training_state:optimizer_step", 8),
     "sampling": ("r1core.stages.draw:sample_groups", 3),
     "scoring": ("noisy_rewards:random.random", 60),
-    "in an evaluation": ("r1core.stage_run:evaluate", 2),
+    "in an evaluation": ("r1core.rl_run:evaluate", 2),
     "between metrics and completions": ("r1core.tracking:RunWriter.log_completions", 5),
     "weights written, state not": ("r1core.checkpoint:torch.save", 2),
     "written, not synced": ("r1core.checkpoint:sync", 12),
     "before the rename": ("r1core.checkpoint:os.replace", 2),
     "dropping an old checkpoint": ("r1core.checkpoint:shutil.rmtree", 6),
     "after the last step": ("r1core.stage_run:whole_directory", 1),
-    "between stages": ("r1core.pipeline:StageRun", 2),
-    "in the second stage": ("r1core.stages.reasoning_rl:optimizer_step", 12),
+    "between stages": ("r1core.pipeline:RLRun", 2),
+    "in the second stage": ("r1core.stages.training_state:optimizer_step", 12),
     "writing the report": ("r1core.pipeline:write_report", 1),
 }
 
@@ -179,7 +179,7 @@ def test_a_killed_run_of_another_model_goes_on_bit_for_bit(home, tmp_path, name)
     text = RECIPE.format(folder=home).replace("[model]", f"[model]\n{MODELS[name]}")
     (tmp_path / "recipe.toml").write_text(text)
     expected = go_on(tmp_path, tmp_path / "whole")
-    point = ("r1core.stages.reasoning_rl:optimizer_step", 8)
+    point = ("r1core.stages.training_state:optimizer_step", 8)
     process_home = shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("w*"))
     shutil.copy(tmp_path / "recipe.toml", process_home)
     kill_run(process_home, tmp_path / "run", *point)
@@ -199,7 +199,7 @@ def test_weights_that_an_update_broke_are_never_a_checkpoint(home, tmp_path, cap
                 optimizer.param_groups[0]["params"][0].fill_(torch.nan)
         return norm
 
-    stage = sys.modules["r1core.stages.reasoning_rl"]
+    stage = sys.modules["r1core.stages.training_state"]
     monkeypatch.setattr(stage, "optimizer_step", breaking)
     with pytest.raises(FloatingPointError):
         go_on(home, tmp_path / "run")
@@ -284,7 +284,7 @@ def test_a_failing_reward_loses_no_step(home, whole, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stopped_once(home):
-    kill_run(home, home / "stopped", "r1core.stages.reasoning_rl:optimizer_step", 9)
+    kill_run(home, home / "stopped", "r1core.stages.training_state:optimizer_step", 9)
     return home / "stopped"
 
 

@@ -1,0 +1,335 @@
+"""The `[model]` and `[[stage]]` tables of a recipe, one class per kind of stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from r1core.checkpoint import CheckpointConfig
+from r1core.data import DataSpec
+from r1core.lora import LoraSettings
+from r1core.rewards.spec import Isolation
+from r1core.stages.dataset import SamplingStageConfig
+from r1core.stages.evaluate import EvaluationConfig
+from r1core.stages.preferences import PreferenceConfig
+from r1core.stages.reasoning_rl import ReasoningRLConfig
+from r1core.stages.reward_model import RewardModelConfig
+from r1core.stages.rewrite import RewriterConfig
+from r1core.stages.sft import SFTConfig
+
+
+class ModelSection(BaseModel):
+    """Where the base comes from: an embedded world, or a Hugging Face causal LM.
+
+    Attributes:
+        world: name of an embedded world, whose base is pretrained on first use and cached.
+        path: directory or hub name of a checkpoint.
+        dtype: of the parameters.
+        device: where they live.
+        lora: train an adapter of this shape in every stage, the start of the stage being its
+            base and its reference; None trains every weight. A finished stage is written merged.
+        gradient_checkpointing: keep each layer's input alone and compute the rest again for the
+            backward pass: less memory, about a third more time.
+        num_hidden_layers: layers of a world's base; None takes three.
+        hidden_size: width of a world's base, a multiple of 32; None takes 128.
+        pretrain_steps: steps that a world's base is pretrained for; None until its skill has
+            formed, 0 leaves it at random.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    world: str | None = None
+    path: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: str = "cpu"
+    lora: LoraSettings | None = None
+    gradient_checkpointing: bool = False
+    num_hidden_layers: int | None = Field(None, ge=1)
+    hidden_size: int | None = Field(None, ge=32, multiple_of=32)
+    pretrain_steps: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSection:
+        if (self.world is None) == (self.path is None):
+            raise ValueError("[model] needs exactly one of world and path")
+        sizes = (self.num_hidden_layers, self.hidden_size, self.pretrain_steps)
+        if self.world is None and any(size is not None for size in sizes):
+            raise ValueError(
+                "[model] num_hidden_layers, hidden_size and pretrain_steps shape a world's base; "
+                "a checkpoint has its own"
+            )
+        if self.world is not None and (self.dtype, self.device) != ("float32", "cpu"):
+            raise ValueError(
+                "[model] with a world runs in float32 on the cpu; drop dtype and device"
+            )
+        return self
+
+
+class RewardSection(BaseModel):
+    """One reward function by name or `package.module:function`, and its weight in the sum.
+
+    The other keys are those of `RewardSpec`, and:
+
+    Attributes:
+        stage: name of an earlier `reward_model` stage, which then is the function.
+        options: bound to the function's keywords: `{ style = "think_summary" }`.
+        domain: of the questions that it grades, by their column "domain"; it abstains on others.
+        from_step: first update that it counts in (R1 uses its reward models in the last 400 of
+            1,700 steps).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    weight: float = 1.0
+    stage: str | None = None
+    options: dict[str, Any] = {}
+    domain: str | None = None
+    from_step: int = Field(1, ge=1)
+    isolate: Isolation | None = None
+    timeout_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
+    workers: int | None = Field(None, ge=1)
+
+
+class StageSection(BaseModel):
+    """What every stage's table has.
+
+    Attributes:
+        name: the stage's name in this recipe.
+        start: `from` in TOML: "base", a table of [models], an earlier stage, or a directory.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    start: str = Field(alias="from")
+
+    def data_specs(self) -> list[DataSpec]:
+        """Return every data table of the stage."""
+        found = [getattr(self, "data", None), getattr(self, "evaluation_data", None)]
+        return [spec for spec in found if spec is not None]
+
+    def needs(self) -> set[str]:
+        """Return the names of the stages whose data or reward model this stage uses."""
+        return {spec.stage for spec in self.data_specs() if spec.stage is not None} | {
+            reward.stage for reward in self.all_rewards() if reward.stage is not None
+        }
+
+    def all_rewards(self) -> list[RewardSection]:
+        """Return every reward of the stage."""
+        return list(getattr(self, "rewards", []))
+
+
+class BenchmarkSection(BaseModel):
+    """An evaluation that every policy of the run goes through when its stage is done.
+
+    Attributes:
+        name: of the row in the table of stages.
+        data: its questions.
+        rewards: what grades the answers; the first is the headline.
+        questions: how many of them.
+        samples: k, answers per question; the figures are means over them.
+        temperature: sampling temperature (paper: 0.6).
+        top_p: nucleus mass (paper: 0.95).
+        max_new_tokens: completion limit in tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    data: DataSpec
+    rewards: list[RewardSection] = Field(min_length=1)
+    questions: int = Field(200, ge=1)
+    samples: int = Field(4, ge=1)
+    temperature: float = Field(0.6, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(256, ge=1)
+
+
+class MixtureSection(BaseModel):
+    """Further training prompts of a stage.
+
+    Attributes:
+        data: the prompts.
+        share: of all prompts while they are in force, in (0, 1); the stage's `data` has the rest.
+        from_step: first update that they are in force for (R1's second stage: 1,301 of 1,700).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: DataSpec
+    share: float = Field(gt=0, lt=1)
+    from_step: int = Field(1, ge=1)
+
+
+class ReasoningRLStage(StageSection, ReasoningRLConfig):
+    """A `reasoning_rl` stage of a recipe: its settings, data, rewards and evaluation.
+
+    Attributes:
+        kind: "reasoning_rl".
+        data: training prompts.
+        mixture: further training prompts, of other data.
+        rewards: the functions whose weighted sum is the reward.
+        evaluation: when and how to evaluate.
+        evaluation_data: prompts of the evaluation; None takes a world's own evaluation split.
+        checkpoint: how often the stage's state is saved, and how much of it is kept.
+    """
+
+    kind: Literal["reasoning_rl"]
+    data: DataSpec
+    mixture: list[MixtureSection] = []
+    rewards: list[RewardSection] = Field(min_length=1)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation_data: DataSpec | None = None
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    def data_specs(self) -> list[DataSpec]:
+        """Return every data table of the stage."""
+        return super().data_specs() + [part.data for part in self.mixture]
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> ReasoningRLStage:
+        total = sum(part.share for part in self.mixture)
+        if total >= 1:
+            raise ValueError(f"mixture: shares must sum to less than 1; got {total:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> ReasoningRLStage:
+        if self.sampling.seed:
+            raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
+        return self
+
+    @model_validator(mode="after")
+    def _evaluation_as_it_is(self) -> ReasoningRLStage:
+        data = self.evaluation_data
+        if data is not None and (data.pass_rate is not None or data.order != "shuffled"):
+            raise ValueError("evaluation_data takes neither pass_rate nor order")
+        return self
+
+
+class SFTStage(StageSection, SFTConfig):
+    """An `sft` stage of a recipe.
+
+    Attributes:
+        kind: "sft".
+        data: examples: `prompt` and `completion`, or `messages`; often `{ stage = "cold_start" }`.
+        evaluation_data: examples of the evaluation loss; None where the recipe has none.
+        evaluation_every: updates between two evaluations; there is one before and one after.
+        checkpoint: how often the stage's state is saved, and how much of it is kept.
+    """
+
+    kind: Literal["sft"]
+    data: DataSpec
+    evaluation_data: DataSpec | None = None
+    evaluation_every: int = Field(20, ge=1)
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _only_examples(self) -> SFTStage:
+        for spec in self.data_specs():
+            if spec.pass_rate is not None or spec.order != "shuffled":
+                raise ValueError("an sft stage's data takes neither pass_rate nor order")
+            if spec.world is not None:
+                raise ValueError(
+                    "an sft stage's data must hold completions; a world has only questions"
+                )
+        return self
+
+
+class SourceSection(BaseModel):
+    """Where a stage that makes a data set takes some of its questions from.
+
+    Attributes:
+        name: of this part: the rows' column "source".
+        data: the questions, each sampled once.
+        rewards: what grades; "accuracy", or else the first, says what is correct.
+        weight: its part in the proportion of the sources (3 to 1 for R1's reasoning and general
+            data); None keeps all of its rows.
+        quota: most rows kept; sampling ends there.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    data: DataSpec
+    rewards: list[RewardSection] = []
+    weight: float | None = Field(None, gt=0)
+    quota: int | None = Field(None, ge=1)
+
+
+class DatasetSection(StageSection):
+    """What every stage that makes a data set has: one or several sources."""
+
+    sources: list[SourceSection] = Field(min_length=1)
+
+    def data_specs(self) -> list[DataSpec]:
+        """Return every data table of the stage."""
+        return [source.data for source in self.sources]
+
+    def all_rewards(self) -> list[RewardSection]:
+        """Return every reward of the stage."""
+        return [reward for source in self.sources for reward in source.rewards]
+
+
+class ColdStartStage(DatasetSection, SamplingStageConfig):
+    """A `cold_start` stage of a recipe: sample, select, rewrite.
+
+    Attributes:
+        kind: "cold_start".
+        rewriter: what makes kept completions readable.
+    """
+
+    kind: Literal["cold_start"]
+    rewriter: RewriterConfig
+
+
+class RejectionSamplingStage(DatasetSection, SamplingStageConfig):
+    """A `rejection_sampling` stage of a recipe: sample several per prompt, keep the best."""
+
+    kind: Literal["rejection_sampling"]
+
+
+class PreferenceStage(DatasetSection, PreferenceConfig):
+    """A `preferences` stage of a recipe: what reward models learn from.
+
+    Attributes:
+        kind: "preferences".
+        form: "pairs", judged in both orders, or "labels" of safety.
+        judge: `package.module:function`: f(row, first, second) -> how much better the first is, or
+            for labels f(row, completion) -> 1 for safe, 0 for unsafe.
+    """
+
+    kind: Literal["preferences"]
+    form: Literal["pairs", "labels"]
+    judge: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+
+
+class RewardModelStage(StageSection, RewardModelConfig):
+    """A `reward_model` stage of a recipe.
+
+    Attributes:
+        kind: "reward_model".
+        data: rows of its form, often of a `preferences` stage.
+        evaluation_data: rows of the evaluation; None where the recipe has none.
+        evaluation_every: updates between two evaluations.
+        checkpoint: how often the stage's state is saved, and how much of it is kept.
+    """
+
+    kind: Literal["reward_model"]
+    data: DataSpec
+    evaluation_data: DataSpec | None = None
+    evaluation_every: int = Field(20, ge=1)
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+
+TrainingStage = ReasoningRLStage | SFTStage | RewardModelStage
+DatasetStage = ColdStartStage | RejectionSamplingStage | PreferenceStage
+Stage = Annotated[
+    ReasoningRLStage
+    | SFTStage
+    | ColdStartStage
+    | RejectionSamplingStage
+    | PreferenceStage
+    | RewardModelStage,
+    Field(discriminator="kind"),
+]
