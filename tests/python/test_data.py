@@ -190,9 +190,9 @@ def test_a_broken_file_is_one_line(tmp_path, name, text, message):
 
 
 def test_a_spec_has_one_source_and_no_unknown_keys():
-    with pytest.raises(ValidationError, match="exactly one of world and path"):
+    with pytest.raises(ValidationError, match="exactly one of world, path and stage"):
         DataSpec()
-    with pytest.raises(ValidationError, match="exactly one of world and path"):
+    with pytest.raises(ValidationError, match="exactly one of world, path and stage"):
         DataSpec(world="sum_chain", path="x")
     with pytest.raises(ValidationError, match="Extra inputs"):
         DataSpec(world="sum_chain", colum="x")
