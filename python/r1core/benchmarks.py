@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,9 @@ from r1core.recipe import Recipe
 from r1core.recipe_stages import BenchmarkSection
 from r1core.reward_sections import resolve_rewards
 from r1core.rewards import RewardSpec
-from r1core.stages.evaluate import evaluate
+from r1core.stage_table import PREFIX
+from r1core.stages.evaluate import Evaluation, evaluate
+from r1core.tracking import RunWriter
 from r1core.types import SamplingParams
 
 BENCHMARK_SEED = 3 << 32  # added to the recipe's seed: no stage uses these numbers
@@ -28,9 +31,14 @@ class Benchmark:
     rewards: list[RewardSpec]
     sampling: SamplingParams
 
-    def evaluate(self, policy: Policy, stage: str) -> dict[str, float]:
-        """Return `benchmark/<name>/<reward>` and `benchmark/<name>/mean_length`."""
-        section = self.section
+    def evaluate(self, policy: Policy, stage: str) -> Evaluation:
+        """Ask a policy the questions and grade its answers.
+
+        Returns:
+            Its rows, and `benchmark/<name>/<reward>`, `.../mean_length`, `.../num_tokens` (of the
+            answers) and `.../runtime` (seconds).
+        """
+        section, started = self.section, time.perf_counter()
         count = min(section.questions, len(self.questions))
         prompts, columns = self.questions.batch(range(count))
         title = f"{stage}: {section.name}"
@@ -44,11 +52,11 @@ class Benchmark:
                 on_step=lambda tokens, finished: on_progress(finished, tokens=tokens),
             )
         names = [spec.name for spec in self.rewards] + ["mean_length"]
-        return {
-            f"benchmark/{section.name}/{name}": found.metrics[f"eval/{name}"]
-            for name in names
-            if f"eval/{name}" in found.metrics
-        }
+        metrics = {name: found.metrics[f"eval/{name}"] for name in names}
+        metrics["num_tokens"] = float(sum(row["length"] for row in found.rows))
+        metrics["runtime"] = time.perf_counter() - started
+        named = {f"{PREFIX}{section.name}/{name}": value for name, value in metrics.items()}
+        return Evaluation(named, found.rows)
 
 
 def load_benchmarks(recipe: Recipe, models: RecipeModels) -> list[Benchmark]:
@@ -78,9 +86,13 @@ def load_benchmarks(recipe: Recipe, models: RecipeModels) -> list[Benchmark]:
     ]
 
 
-def run_benchmarks(benchmarks: Sequence[Benchmark], policy: Policy, stage: str) -> dict[str, float]:
-    """Return the metrics of a policy on every benchmark."""
+def run_benchmarks(
+    benchmarks: Sequence[Benchmark], policy: Policy, stage: str, writer: RunWriter
+) -> dict[str, float]:
+    """Return the metrics of a stage's policy on every benchmark; its answers are written down."""
     metrics: dict[str, float] = {}
     for benchmark in benchmarks:
-        metrics |= benchmark.evaluate(policy, stage)
+        found = benchmark.evaluate(policy, stage)
+        writer.log_benchmark(stage, benchmark.section.name, found.rows)
+        metrics |= found.metrics
     return metrics

@@ -62,7 +62,7 @@ class DatasetRun:
         self.stage, self.seed, self.questions, self.policy = stage, seed, questions, policy
         self.writer, self.interrupt = writer, interrupt
         self.journal = journal_path(writer.directory, stage)
-        self.step = 0  # rounds so far
+        self.step, self.num_tokens = 0, 0.0  # rounds and sampled tokens so far
         sampling = replace(stage.sampling, seed=seed)
         self.config: Any = stage.model_copy(update={"sampling": sampling})
         self.rounds = self.rounds_of_kind()
@@ -94,7 +94,9 @@ class DatasetRun:
         cut_torn_line(self.journal)
         done = [json.loads(line) for line in read_lines(self.journal)]
         parts: dict[str, list[Row]] = {}
-        first_uid, self.step = 0, len(done)
+        self.step = len(done)
+        self.num_tokens = sum(line["num_tokens"] for line in done)
+        first_uid = 0
         for source in self.stage.sources:
             earlier = [line for line in done if line["source"] == source.name]
             parts[source.name] = self.sample(source, earlier, first_uid)
@@ -133,7 +135,10 @@ class DatasetRun:
         ):
             for stats in self.rounds(batches(), source):
                 self.step += 1
-                line = {"source": source.name, "rows": stats.rows}
+                tokens = stats.metrics["num_tokens"]
+                self.num_tokens += tokens
+                stats.metrics["num_tokens"] = self.num_tokens  # since the stage began, as TRL
+                line = {"source": source.name, "rows": stats.rows, "num_tokens": tokens}
                 journal.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
                 os.fsync(journal.fileno())
                 self.writer.log(name, self.step, stats.metrics)

@@ -34,7 +34,53 @@ class Panel:
 
 
 def learning_panels(stage: StageRecord) -> list[Panel]:
-    """Return the panels that say what was learnt."""
+    """Return the panels that say what was learnt, or kept, by the stage's kind."""
+    panels = {
+        "sft": supervised_panels,
+        "reward_model": supervised_panels,
+        "cold_start": dataset_panels,
+        "rejection_sampling": dataset_panels,
+        "preferences": dataset_panels,
+    }
+    return panels.get(stage.settings.get("kind", ""), reinforcement_panels)(stage)
+
+
+def supervised_panels(stage: StageRecord) -> list[Panel]:
+    """Return the panels of fine-tuning and of reward models."""
+    held_out = [] if stage.settings.get("kind") == "sft" else [Line("accuracy", "training")]
+    return [
+        Panel(
+            "Loss",
+            "nats per token" if not held_out else "nats per row",
+            [Line("loss", "training"), Line("eval/loss", "held out", EVAL, "o")],
+        ),
+        Panel(
+            "Accuracy",
+            "share of rows right",
+            [*held_out, Line("eval/accuracy", "held out", EVAL, "o")],
+            "share",
+        ),
+        Panel("Learning rate", "", [Line("learning_rate", "AdamW")]),
+    ]
+
+
+def dataset_panels(stage: StageRecord) -> list[Panel]:
+    """Return the panels of a stage that makes a data set."""
+    rejected = [name for name in stage.names() if name.startswith("rejected/")]
+    colours = [TRAIN, EVAL, *COLOURS[2:], GREY, "#2c7a7b", "#c53030"]
+    lost = [
+        Line(name, name.removeprefix("rejected/").replace("_", " "), colour)
+        for name, colour in zip(rejected, colours, strict=False)
+    ]
+    return [
+        Panel("Kept", "completions or pairs per round", [Line("kept", "kept", THIRD)]),
+        Panel("Rejected, and why", "completions per round", lost),
+        Panel("Completion length", "tokens", [Line("completions/mean_length", "mean")]),
+    ]
+
+
+def reinforcement_panels(stage: StageRecord) -> list[Panel]:
+    """Return the panels of reinforcement learning."""
     rewards = [name for name in stage.names() if re.fullmatch(r"rewards/.+/mean", name)]
     accuracy = [name for name in rewards if "accuracy" in name][:1]
     others = [name for name in rewards if name not in accuracy]

@@ -6,13 +6,13 @@ Works on whatever a run left behind: a missing file or metric leaves its part of
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1core.markdown import fence, plain, table, title
 from r1core.plots import SMOOTHED_FROM, phase_seconds, write_plots
-from r1core.readable import clock_text, shorten, visible
+from r1core.readable import clock_text
 from r1core.report_data import (
     SUMMARY,
     Row,
@@ -26,7 +26,7 @@ from r1core.report_data import (
     pair_transcripts,
     shares_by_level,
 )
-from r1core.stage_table import StageTable, best, cell, label, stage_table
+from r1core.report_pipeline import cost_section, pipeline_section
 
 WORLD_NOTE = (
     "The base was pretrained on a generated corpus in which worked-out answers are rare. "
@@ -68,7 +68,8 @@ def write_report(directory: Path | str, *, note: str | None = None) -> Path:
     blocks = [f"# {plain(recipe.get('name', directory.resolve().name))}"]
     blocks += [f"> {note}"] if note else []
     blocks += overview(stages)
-    blocks += stage_table_section(stage_table(stages))
+    blocks += pipeline_section(directory, stages, recipe)
+    blocks += cost_section(directory, stages, recipe)
     for stage in stages:
         blocks += stage_section(stage, directory)
     blocks += settings_section(directory)
@@ -92,25 +93,6 @@ def overview(stages: Sequence[StageRecord]) -> list[str]:
         table(header, rows, align="lr" + "r" * len(SUMMARY) + "r"),
         "First evaluation → last. pass@1 is the mean over the sampled answers of each question. "
         "One run with one seed: another seed gives other figures.",
-    ]
-
-
-def stage_table_section(found: StageTable) -> list[str]:
-    """Return the table of stages, if the run has benchmarks."""
-    if found.is_empty:
-        return []
-    rows = []
-    for benchmark, measured, values in found.rows:
-        top = best(values, measured)
-        cells = [cell(measured, value) for value in values]
-        cells = [f"**{text}**" if k == top else text for k, text in enumerate(cells)]
-        rows.append([plain(benchmark), plain(label(measured)), *cells])
-    header = ["benchmark", "%", *map(plain, found.stages)]
-    return [
-        "## Stages",
-        table(header, rows, align="ll" + "r" * len(found.stages)),
-        "Means over the sampled answers of each question, in per cent; lengths in tokens. The best "
-        "policy of each row is bold. One run with one seed.",
     ]
 
 
@@ -264,27 +246,3 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
             yield from flatten(item, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", item if isinstance(item, str) else json.dumps(item)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """Return a Markdown table; `align` has l or r for each column."""
-    rule = ["---:" if side == "r" else ":---" for side in align[: len(header)]]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
-
-
-def title(name: str, unit: str) -> str:
-    """Return a column's title with its unit."""
-    return f"{name} ({unit})" if unit else name
-
-
-def plain(value: Any) -> str:
-    """Return a value as one line of text that Markdown does not read as anything else."""
-    text = " ".join(visible(str(value)).split())
-    return re.sub(r"([\\`*\[\]<>|#$]|(?<!\w)_|_(?!\w))", r"\\\1", shorten(text, 200))
-
-
-def fence(text: str, language: str = "") -> str:
-    """Return text as a code block that nothing in it can close."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    marks = "`" * max(3, longest + 1)
-    return f"{marks}{language}\n{visible(text).rstrip()}\n{marks}"

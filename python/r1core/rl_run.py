@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -80,6 +81,7 @@ class RLRun(StageRun):
     def evaluate(self, step: int) -> dict[str, float]:
         """Evaluate on the held-out questions, log the result and return its metrics."""
         name, held_out = self.stage.name, self.setup.held_out
+        started = time.perf_counter()
         count = min(self.stage.evaluation.questions, len(held_out))
         prompts, columns = held_out.batch(range(count))
         sampling = evaluation_sampling(self.stage, step, self.seed)
@@ -92,9 +94,10 @@ class RLRun(StageRun):
                 sampling,
                 on_step=lambda tokens, finished: on_progress(finished, tokens=tokens),
             )
+        metrics = evaluation.metrics | {"eval/runtime": time.perf_counter() - started}
         self.writer.log_evaluation(name, step, evaluation.rows)
-        self.writer.log(name, step, evaluation.metrics)  # last: with this line it is done
-        return evaluation.metrics
+        self.writer.log(name, step, metrics)  # last: with this line it is done
+        return metrics
 
     def show(self, step: int, when: str) -> None:
         """Print the first answer to each question of an evaluation."""

@@ -117,7 +117,7 @@ class StageRun:
     def examine(self) -> None:
         """Put the finished policy to the run's benchmarks and log the result."""
         if self.benchmarks and isinstance(self.policy, Policy):
-            metrics = run_benchmarks(self.benchmarks, self.policy, self.stage.name)
+            metrics = run_benchmarks(self.benchmarks, self.policy, self.stage.name, self.writer)
             self.writer.log(self.stage.name, self.state.steps, metrics)
 
     def write_output(self, output: Path) -> None:

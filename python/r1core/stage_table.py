@@ -47,6 +47,8 @@ def stage_table(records: Sequence[StageRecord]) -> StageTable:
     rows = []
     for name in names:
         benchmark, _, measured = name.removeprefix(PREFIX).partition("/")
+        if measured in ("runtime", "num_tokens"):  # of the ledger of costs
+            continue
         rows.append((benchmark, measured, [v.get(name, math.nan) for v in figures.values()]))
     return StageTable(list(figures), rows)
 
@@ -63,16 +65,14 @@ def label(measured: str) -> str:
     return measured.removesuffix("_reward").replace("_", " ")
 
 
-def best(values: Sequence[float], measured: str) -> int | None:
-    """Return which policy scored highest; None for lengths and where nobody scored."""
-    known = [k for k, value in enumerate(values) if not math.isnan(value)]
-    if not known or measured.endswith("length"):
-        return None
-    return max(known, key=lambda k: values[k])
+def best(values: Sequence[float]) -> list[int]:
+    """Return which policies scored highest, as far as the table shows."""
+    known = [round(value, 3) for value in values if not math.isnan(value)]
+    return [k for k, value in enumerate(values) if known and round(value, 3) == max(known)]
 
 
 def print_stage_table(table: StageTable, console: Console | None = None) -> None:
-    """Print the table; the best policy of each row in bold."""
+    """Print the table; the best policies of each benchmark in bold, by its headline."""
     if table.is_empty:
         return
     printed = Table("benchmark", "%", *table.stages, box=box.SIMPLE_HEAD)
@@ -80,9 +80,9 @@ def print_stage_table(table: StageTable, console: Console | None = None) -> None
         column.justify = "right"
     last = ""
     for benchmark, measured, values in table.rows:
-        top = best(values, measured)
+        top = best(values) if benchmark != last else []
         cells = [
-            Text(cell(measured, value), style="bold" if k == top else "")
+            Text(cell(measured, value), style="bold" if k in top else "")
             for k, value in enumerate(values)
         ]
         printed.add_row("" if benchmark == last else benchmark, label(measured), *cells)

@@ -131,14 +131,26 @@ class RunWriter:
         table = {"step": [step] * len(rows)} | columns_of(rows)
         self._write_table(stage, "eval", step, table)
 
+    def log_benchmark(self, stage: str, benchmark: str, rows: Rows) -> None:
+        """Write a benchmark's rows to `completions/<stage>_benchmark_<benchmark>.parquet`.
+
+        Args:
+            stage: whose policy answered.
+            benchmark: the benchmark's name.
+            rows: as of `log_evaluation`.
+        """
+        self._replace(f"{stage}_benchmark_{benchmark}.parquet", columns_of(rows))
+
     def _write_table(self, stage: str, kind: str, step: int, columns: Columns) -> None:
-        name = f"{stage}_{kind}_{step:05d}.parquet"
+        self._replace(f"{stage}_{kind}_{step:05d}.parquet", columns)
+        for tracker in self._trackers:
+            tracker.log_completions(stage, step, columns, kind)
+
+    def _replace(self, name: str, columns: Columns) -> None:
         arrays = {column: to_array(values) for column, values in columns.items()}
         temporary = self._completions / f".{name}.{os.getpid()}"
         pq.write_table(pa.table(arrays), temporary)
         os.replace(temporary, self._completions / name)
-        for tracker in self._trackers:
-            tracker.log_completions(stage, step, columns, kind)
 
 
 def completions_table(stats: StepStats, rollouts: Rollouts, columns: Rows | Columns) -> Columns:
@@ -291,6 +303,11 @@ def list_tables(directory: Path | str, kind: str) -> dict[str, dict[int, Path]]:
         if match and match["kind"] == kind:
             found.setdefault(match["stage"], {})[int(match["step"])] = path
     return {stage: dict(sorted(steps.items())) for stage, steps in found.items()}
+
+
+def benchmark_table(directory: Path | str, stage: str, benchmark: str) -> Path:
+    """Return where a benchmark's rows are, if the stage's policy was put to it."""
+    return Path(directory) / COMPLETIONS_FOLDER / f"{stage}_benchmark_{benchmark}.parquet"
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:

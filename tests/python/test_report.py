@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from run_directory import training_metrics, write_run
 
+from r1core.markdown import fence, plain
 from r1core.panels import optimisation_panels
 from r1core.plots import draw_panels
-from r1core.report import fence, plain, write_report
+from r1core.report import write_report
 from r1core.report_data import (
     Share,
     StageRecord,

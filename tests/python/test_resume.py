@@ -73,7 +73,7 @@ def noisy(completions, **columns):
     noise = [random.random() + numpy.random.rand() + float(torch.rand(())) for _ in completions]
     return [-len(c) + x for c, x in zip(completions, noise)]
 """
-CLOCK = re.compile(r"time|per_second|timing")
+CLOCK = re.compile(r"time|per_second|timing")  # "runtime", too
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,9 @@ def reward_model(
         with clock.phase("optimizer"):
             metrics |= state.update("reward_model")
         seen += len(index)
-        yield StepStats(state.step, metrics | {"epoch": seen / len(rows)} | clock.metrics())
+        state.num_tokens += sum(len(ids) for i in index for ids in encoded[i][0])
+        metrics |= {"num_tokens": state.num_tokens, "epoch": seen / len(rows)}
+        yield StepStats(state.step, metrics | clock.metrics())
 
 
 Encoded = tuple[list[list[int]], float]
