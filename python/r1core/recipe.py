@@ -14,7 +14,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from r1core.recipe_stages import BenchmarkSection, ModelSection, Stage
+from r1core.recipe_stages import BenchmarkSection, ComparisonSection, ModelSection, Stage
 
 PACKAGED_RECIPES = Path(__file__).parent / "recipes"
 
@@ -48,6 +48,7 @@ class Recipe(BaseModel):
         model: the base.
         models: further models, which stages start from by their names.
         benchmark: evaluations that every policy goes through: the rows of the table of stages.
+        comparison: pictures of the report with several stages each.
         stage: the stages, in order.
     """
 
@@ -59,6 +60,7 @@ class Recipe(BaseModel):
     model: ModelSection
     models: dict[str, ModelSection] = {}
     benchmark: list[BenchmarkSection] = []
+    comparison: list[ComparisonSection] = []
     stage: list[Stage] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -78,6 +80,18 @@ class Recipe(BaseModel):
                         f"stage {stage.name!r}: data.stage must be an earlier stage; got {needed!r}"
                     )
             known.append(stage.name)
+        return self
+
+    @model_validator(mode="after")
+    def _comparisons_exist(self) -> Recipe:
+        names = [stage.name for stage in self.stage]
+        for comparison in self.comparison:
+            for name in comparison.stages:
+                if name not in names:
+                    raise ValueError(
+                        f"comparison {comparison.name!r}: stages must be of {', '.join(names)}; "
+                        f"got {name!r}"
+                    )
         return self
 
 

@@ -145,6 +145,22 @@ class BenchmarkSection(BaseModel):
     max_new_tokens: int = Field(256, ge=1)
 
 
+class ComparisonSection(BaseModel):
+    """A picture of the report: some stages beside each other.
+
+    Attributes:
+        name: its title.
+        stages: one line each, in this order.
+        metrics: of `metrics.jsonl`, one panel each.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1)
+    stages: list[str] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1)
+
+
 class MixtureSection(BaseModel):
     """Further training prompts of a stage.
 

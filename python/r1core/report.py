@@ -26,7 +26,7 @@ from r1core.report_data import (
     pair_transcripts,
     shares_by_level,
 )
-from r1core.report_pipeline import cost_section, pipeline_section
+from r1core.report_pipeline import comparison_sections, cost_section, pipeline_section
 
 WORLD_NOTE = (
     "The base was pretrained on a generated corpus in which worked-out answers are rare. "
@@ -69,6 +69,7 @@ def write_report(directory: Path | str, *, note: str | None = None) -> Path:
     blocks += [f"> {note}"] if note else []
     blocks += overview(stages)
     blocks += pipeline_section(directory, stages, recipe)
+    blocks += comparison_sections(directory, stages, recipe)
     blocks += cost_section(directory, stages, recipe)
     for stage in stages:
         blocks += stage_section(stage, directory)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1core.comparison_plot import draw_comparison
 from r1core.cost import Cost, stage_costs
 from r1core.markdown import fence, picture, plain, table
 from r1core.pipeline_plot import draw_pipeline
@@ -86,6 +87,34 @@ def same_question(benchmark: str, rows: Mapping[str, Sequence[Row]]) -> list[str
         mark = "" if score is None else f" ({score:.2g})"
         blocks += [f"{plain(stage)}{mark}:", fence(str(found[count // 2].get("completion", "")))]
     return blocks
+
+
+def comparison_sections(
+    directory: Path, stages: Sequence[StageRecord], recipe: Mapping[str, Any]
+) -> list[str]:
+    """Return the pictures that a recipe asks for, each with the figures at its end."""
+    records = {stage.name: stage for stage in stages}
+    blocks = []
+    for number, asked in enumerate(recipe.get("comparison", []), start=1):
+        chosen = [records[name] for name in asked["stages"] if name in records]
+        path = draw_comparison(chosen, asked["metrics"], directory / f"comparison_{number}.png")
+        if path is None:
+            continue
+        rows = [
+            [plain(stage.name), *(last_text(stage, name) for name in asked["metrics"])]
+            for stage in chosen
+        ]
+        header = ["at the end of", *map(plain, asked["metrics"])]
+        title = f"## {plain(asked['name'])}"
+        blocks += [title, *picture(path, "A line per stage.")]
+        blocks.append(table(header, rows, align="l" + "r" * len(asked["metrics"])))
+    return blocks
+
+
+def last_text(stage: StageRecord, metric: str) -> str:
+    """Return a metric's last value."""
+    values = stage.series(metric)[1]
+    return f"{values[-1]:.3g}" if values else "–"
 
 
 def cost_section(

@@ -32,7 +32,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "panels",
         "plots",
     },
-    {"cost", "markdown", "pipeline_plot"},
+    {"cost", "markdown", "pipeline_plot", "comparison_plot"},
     {"report_pipeline"},
     {"report", "manifest", "recipe_stages", "recipe", "interrupt", "diagnosis", "trackers"},
     {"run_directory", "models", "stage_data", "reward_sections", "verify_file"},
