@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,9 @@ def run(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Run directory [runs/<name>].")] = None,
     set_: Set = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Run this stage alone; may be given several times.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Run every stage of a recipe; a run that was stopped goes on where it was."""
@@ -43,7 +47,8 @@ def run(
 
     overrides = list(set_ or [])
     loaded = load_recipe(recipe, overrides, model=model)
-    run_quietly(loaded, output or Path("runs") / loaded.name, overwrite=overwrite)
+    directory = output or Path("runs") / loaded.name
+    run_quietly(loaded, directory, overwrite=overwrite, only=stage or ())
 
 
 @app.command()
@@ -63,14 +68,16 @@ def demo(
     run_quietly(loaded, output, overwrite=not is_unfinished(loaded, output))
 
 
-def run_quietly(recipe: Recipe, directory: Path, *, overwrite: bool) -> None:
+def run_quietly(
+    recipe: Recipe, directory: Path, *, overwrite: bool, only: Collection[str] = ()
+) -> None:
     """Run a recipe without the bars that transformers draws for every load and save."""
     from transformers.utils import logging
 
     from r1core.pipeline import run_recipe
 
     logging.disable_progress_bar()
-    run_recipe(recipe, directory, overwrite=overwrite)
+    run_recipe(recipe, directory, overwrite=overwrite, only=only)
 
 
 @app.command()

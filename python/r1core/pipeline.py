@@ -6,7 +6,7 @@ logging, saving, report. The same command on the same directory goes on where a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,14 @@ from r1core.trackers import check_trackers, open_trackers
 from r1core.tracking import RunWriter, rewind_metrics
 
 
-def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> Path:
-    """Run every stage of a recipe and write its report; an earlier run of it is gone on with.
+def run_recipe(
+    recipe: Recipe,
+    directory: Path,
+    *,
+    overwrite: bool = False,
+    only: Collection[str] = (),
+) -> Path:
+    """Run the stages of a recipe and write its report; an earlier run of it is gone on with.
 
     Whatever ends a run, the same call goes on from its last checkpoint, bit for bit. Ctrl-C ends it
     after the step under way, with a checkpoint and the report of what was done, and raises.
@@ -53,6 +59,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
         recipe: from `load_recipe`.
         directory: the run directory, made here.
         overwrite: begin again in place of an earlier run in that directory.
+        only: names of the stages to run, once what they need is there; none names all.
 
     Returns:
         The path of `report.md`.
@@ -62,6 +69,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
         CheckpointError: a checkpoint cannot be written, or none that is there can be read.
     """
     check_trackers(recipe.trackers)
+    check_names(recipe, only)
     holds_run(directory, recipe, overwrite=overwrite)  # a wrong directory costs no pretraining
     models = RecipeModels(recipe)
     setups = prepare_stages(recipe, models)
@@ -76,7 +84,7 @@ def run_recipe(recipe: Recipe, directory: Path, *, overwrite: bool = False) -> P
         elif changes := changes_since(directory, manifest):
             listed = "; ".join(changes)
             rich.print(Text(f"Going on elsewhere, so not to the same bits: {listed}", "yellow"))
-        run_stages(recipe, setups, models, directory)
+        run_stages(recipe, setups, models, directory, only)
         report = write_report(directory)
     print_stage_table(stage_table(load_stages(directory, {})))
     rich.print(Text(f"Report: {report}"))
@@ -123,31 +131,61 @@ class StageContext:
 
 
 def run_stages(
-    recipe: Recipe, setups: dict[str, StageSetup], models: RecipeModels, directory: Path
+    recipe: Recipe,
+    setups: dict[str, StageSetup],
+    models: RecipeModels,
+    directory: Path,
+    only: Collection[str],
 ) -> None:
-    """Run the stages that are not finished, the first of them from its last checkpoint."""
-    left = [stage for stage in recipe.stage if not stage_output(directory, stage).is_dir()]
-    finished = [stage.name for stage in recipe.stage if stage not in left]
+    """Run the stages that are not finished, each from its last checkpoint."""
+    unfinished = [stage for stage in recipe.stage if not stage_output(directory, stage).is_dir()]
+    finished = [stage.name for stage in recipe.stage if stage not in unfinished]
+    left = [stage for stage in unfinished if not only or stage.name in only]
     if not left:
-        rich.print(Text(f"The run in {directory} is finished; --overwrite begins again"))
+        done = "these stages are" if only else "it is"
+        rich.print(Text(f"Nothing to do in {directory}: {done} finished; --overwrite begins again"))
         return
+    check_needs(recipe, left, finished)
     benchmarks = load_benchmarks(recipe, models)
-    checkpoint = last_checkpoint(directory, left[0])
-    rewind_metrics(directory, finished, steps_done(directory, left[0], checkpoint))
+    checkpoints = {stage.name: last_checkpoint(directory, stage) for stage in unfinished}
+    under_way: dict[str, int] = {}
+    for stage in unfinished:
+        under_way |= steps_done(directory, stage, checkpoints[stage.name])
+    rewind_metrics(directory, finished, under_way)
     settings = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     trackers = open_trackers(recipe.trackers, directory, settings)  # once metrics are rewound
     with RunWriter(directory, trackers) as writer, Interrupt() as interrupt:
         context = StageContext(recipe, setups, models, benchmarks, writer, interrupt)
         try:
             for stage in left:
-                run_stage(stage, context, checkpoint)
-                checkpoint = None
+                run_stage(stage, context, checkpoints[stage.name])
         except BaseException:
             write_report_if_possible(directory)
             raise
         finally:
             close_workers()
             forget_warnings()
+
+
+def check_names(recipe: Recipe, only: Collection[str]) -> None:
+    """Raise RecipeError for a name that no stage has."""
+    names = [stage.name for stage in recipe.stage]
+    for name in only:
+        if name not in names:
+            raise RecipeError(f"--stage must be of {', '.join(names)}; got {name!r}")
+
+
+def check_needs(recipe: Recipe, left: Sequence[Stage], finished: Sequence[str]) -> None:
+    """Raise RecipeError where a stage to run needs one that neither is there nor is to run."""
+    names = {stage.name for stage in recipe.stage}
+    there = set(finished)
+    for stage in left:
+        if missing := sorted(({stage.start, *stage.needs()} & names) - there):
+            raise RecipeError(
+                f"stage {stage.name!r} needs {', '.join(missing)}, not run yet; add "
+                + " ".join(f"--stage {name}" for name in missing)
+            )
+        there.add(stage.name)
 
 
 def last_checkpoint(directory: Path, stage: Stage) -> Checkpoint | None:

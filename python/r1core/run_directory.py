@@ -15,7 +15,7 @@ from r1core.manifest import write_atomic
 from r1core.recipe import Recipe, RecipeError, load_recipe, to_toml
 
 RECIPE_FILE, MANIFEST_FILE, LOCK_FILE = "recipe.toml", "manifest.json", ".lock"
-FREE_KEYS = ("trackers", "checkpoint")  # change nothing that a run computes
+FREE_KEYS = ("trackers", "checkpoint", "comparison")  # change nothing that a run computes
 
 
 @contextmanager

@@ -191,6 +191,39 @@ def test_every_policy_is_put_to_the_benchmarks_and_the_report_has_the_table(whol
     assert "| benchmark | % | dev1 | r1 |" in report
 
 
+def test_the_report_shows_the_pipeline_its_costs_and_every_policys_answer(whole):
+    report = (whole / "report.md").read_text()
+    assert (whole / "pipeline.png").stat().st_size > 10_000
+    costs = report.split("## Cost")[1].split("##")[0]
+    rows = [line.split(" | ") for line in costs.splitlines() if line.startswith("| ")][2:]
+    names = [row[0].strip("| ").replace("\\", "") for row in rows]
+    assert names == ["cold_start", "dev1", "samples", "pairs", "helpful", "r1", "all"]
+    answers = report.split("## One question, every policy")[1].split("\n## ")[0]
+    assert answers.count("dev1") == 1 and answers.count("r1") == 1 and "What is" in answers
+
+
+def test_tokens_are_counted_through_the_rounds_of_a_data_set(whole):
+    lines = [x for x in read_metrics(whole) if x["stage"] == "cold_start"]
+    tokens = [x["num_tokens"] for x in lines]
+    assert tokens == sorted(tokens) and tokens[-1] > 2 * tokens[0]
+
+
+def test_a_stage_can_be_run_alone_once_what_it_needs_is_there(home, whole, tmp_path):
+    recipe = load_recipe(home / "recipe.toml")
+    with pytest.raises(RecipeError, match="'dev1' needs cold_start, not run yet; add --stage cold"):
+        run_recipe(recipe, tmp_path / "run", only=["dev1"])
+    with pytest.raises(RecipeError, match="--stage must be of cold_start, .*; got 'dev9'"):
+        run_recipe(recipe, tmp_path / "run", only=["dev9"])
+    run_recipe(recipe, tmp_path / "run", only=["dev1", "cold_start"])
+    assert sorted(x.name for x in (tmp_path / "run/stages").iterdir()) == ["cold_start", "dev1"]
+    run_recipe(recipe, tmp_path / "run", only=["pairs"])
+    pairs = Path("stages/pairs/data.jsonl")
+    assert (tmp_path / "run" / pairs).read_bytes() == (whole / pairs).read_bytes()
+    run_recipe(recipe, tmp_path / "run")
+    logged = {x["stage"] for x in read_metrics(tmp_path / "run")}
+    assert logged == {x["stage"] for x in read_metrics(whole)}
+
+
 POINTS = {
     "sampling the cold start": ("r1core.stages.dataset:sample_groups", 2),
     "in its second source": ("r1core.stages.dataset:sample_groups", 4),
