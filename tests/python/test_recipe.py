@@ -38,9 +38,9 @@ def test_packaged_recipes_load_by_name_and_by_path(path):
 @pytest.mark.parametrize("path", sorted(PACKAGED_RECIPES.glob("*.toml")), ids=lambda p: p.stem)
 def test_every_number_of_a_packaged_stage_says_where_it_is_from(path):
     text = path.read_text()
-    settings = text[text.index("steps =") :].splitlines()
+    settings = text[text.index("[[stage]]") :].splitlines()
     numbers = [line for line in settings if "=" in line and line.split("=")[1].strip()[0].isdigit()]
-    assert len(numbers) > 5
+    assert len(numbers) >= 5
     bare = [line for line in numbers if "#" not in line]
     # Sizes of an evaluation and the length of a run are choices of ours, not facts of a source.
     assert [
@@ -48,6 +48,27 @@ def test_every_number_of_a_packaged_stage_says_where_it_is_from(path):
         for line in bare
         if line.split()[0] not in ("steps", "every", "questions", "warmup_steps")
     ] == []
+
+
+STUDENTS = {  # paper, table 6 and appendix B.4.3: base, initial learning rate
+    "distill_qwen_1_5b": ("Qwen/Qwen2.5-Math-1.5B", 1e-4),
+    "distill_qwen_7b": ("Qwen/Qwen2.5-Math-7B", 8e-5),
+    "distill_llama_8b": ("meta-llama/Llama-3.1-8B", 5e-5),
+    "distill_qwen_14b": ("Qwen/Qwen2.5-14B", 7e-5),
+    "distill_qwen_32b": ("Qwen/Qwen2.5-32B", 6e-5),
+    "distill_llama_70b": ("meta-llama/Llama-3.3-70B-Instruct", 2e-5),
+}
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_six_students_are_the_paper_s(name):
+    recipe = load_recipe(name)
+    (student,) = recipe.stage
+    optimizer = student.optimizer
+    assert (recipe.model.path, optimizer.lr) == STUDENTS[name]
+    assert (optimizer.schedule, optimizer.min_lr_ratio) == ("cosine", 0.1)
+    assert (student.kind, student.batch_size, student.max_length) == ("sft", 64, 32_768)
+    assert student.epochs in (2, 3) and student.start == "base"
 
 
 def test_overrides_reach_a_stage_by_its_name(write):
