@@ -29,10 +29,11 @@ from r1core.stage_data import DATA_FILE
 from r1core.stage_run import stage_output
 from r1core.stages.cold_start import cold_start
 from r1core.stages.dataset import DatasetStats, Row
+from r1core.stages.judge import load_judge, load_label
 from r1core.stages.preferences import balanced, preference_pairs, safety_labels
 from r1core.stages.questions import Batch
 from r1core.stages.rejection_sampling import mixed, rejection_sampling
-from r1core.stages.rewrite import load_function, load_rewriter
+from r1core.stages.rewrite import load_rewriter
 from r1core.tracking import RunWriter, cut_torn_line
 
 Rounds = Callable[[Iterator[Batch], SourceSection], Iterator[DatasetStats]]
@@ -76,9 +77,11 @@ class DatasetRun:
             self.writer.directory,
         )
         if isinstance(stage, PreferenceStage):
-            judge = load_function(stage.judge)
-            make = preference_pairs if stage.form == "pairs" else safety_labels
-            return lambda batches, source: make(policy, batches, judge, config)
+            if stage.form == "pairs":
+                judge = load_judge(stage.judge)
+                return lambda batches, source: preference_pairs(policy, batches, judge, config)
+            label = load_label(stage.judge)
+            return lambda batches, source: safety_labels(policy, batches, label, config)
         if isinstance(stage, ColdStartStage):
             rewrite = load_rewriter(stage.rewriter)
             return lambda batches, source: cold_start(

@@ -10,12 +10,12 @@ from r1core.checkpoint import CheckpointConfig
 from r1core.data import DataSpec
 from r1core.lora import LoraSettings
 from r1core.rewards.spec import Isolation
+from r1core.stages.chat_model import ChatModelConfig
 from r1core.stages.dataset import SamplingStageConfig
 from r1core.stages.evaluate import EvaluationConfig
 from r1core.stages.preferences import PreferenceConfig
 from r1core.stages.reasoning_rl import ReasoningRLConfig
 from r1core.stages.reward_model import RewardModelConfig
-from r1core.stages.rewrite import RewriterConfig
 from r1core.stages.sft import SFTConfig
 
 
@@ -292,11 +292,12 @@ class ColdStartStage(DatasetSection, SamplingStageConfig):
 
     Attributes:
         kind: "cold_start".
-        rewriter: what makes kept completions readable.
+        rewriter: what makes kept completions readable; its function is f(row, completion) -> text,
+            or None to drop the row.
     """
 
     kind: Literal["cold_start"]
-    rewriter: RewriterConfig
+    rewriter: ChatModelConfig
 
 
 class RejectionSamplingStage(DatasetSection, SamplingStageConfig):
@@ -311,13 +312,13 @@ class PreferenceStage(DatasetSection, PreferenceConfig):
     Attributes:
         kind: "preferences".
         form: "pairs", judged in both orders, or "labels" of safety.
-        judge: `package.module:function`: f(row, first, second) -> how much better the first is, or
-            for labels f(row, completion) -> 1 for safe, 0 for unsafe.
+        judge: who compares; its function is f(row, first, second) -> how much better the first is,
+            or for labels f(row, completion) -> 1 for safe, 0 for unsafe; None where it cannot tell.
     """
 
     kind: Literal["preferences"]
     form: Literal["pairs", "labels"]
-    judge: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    judge: ChatModelConfig
 
 
 class RewardModelStage(StageSection, RewardModelConfig):

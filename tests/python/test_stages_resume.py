@@ -72,7 +72,7 @@ name = "pairs"
 kind = "preferences"
 from = "dev1"
 form = "pairs"
-judge = "stage_functions:judge"
+judge = {{ function = "stage_functions:judge" }}
 min_margin = 0.5
 questions_per_step = 4
 sampling = {{ n = 8, max_new_tokens = 6, stop_token_ids = {stops} }}
@@ -253,7 +253,7 @@ def test_a_killed_stage_goes_on_bit_for_bit(home, whole, tmp_path, point):
     [
         ("dev1.data.stage=nothing", "data.stage must be an earlier stage; got 'nothing'"),
         ("dev1.data.stage=r1", "data.stage must be an earlier stage; got 'r1'"),
-        ("pairs.judge=judge", "stage.3.judge: String should match pattern"),
+        ("pairs.judge={function='judge'}", "stage.3.judge.function: String should match pattern"),
         ("r1.mixture=[{data={path='x'}, share=1.5}]", "share: Input should be less than 1"),
         ("cold_start.rewriter={}", "needs exactly one of function, endpoint and path"),
         ("dev1.epoch=3", "unknown key stage.1.epoch; did you mean 'epochs'?"),

@@ -8,7 +8,7 @@ their rejected ones as are shorter, so that length alone says nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,14 +17,9 @@ from pydantic import Field
 from r1core.policy import Policy
 from r1core.sampling import sample_groups
 from r1core.stages.dataset import DatasetStats, Row, SamplingStageConfig
+from r1core.stages.judge import Judge, Label
 from r1core.stages.metrics import Clock, length_metrics
 from r1core.stages.questions import Batch
-
-Judge = Callable[[Mapping[str, Any], str, str], float]
-"""Says how much better the first of two answers to a row's question is, shown in that order."""
-
-Label = Callable[[Mapping[str, Any], str], float]
-"""Says whether an answer to a row's question is safe: 1, or 0."""
 
 
 class PreferenceConfig(SamplingStageConfig):
@@ -32,27 +27,52 @@ class PreferenceConfig(SamplingStageConfig):
 
     Attributes:
         pairs_per_prompt: pairs of a prompt's answers that are judged.
+        judgements: times that each order of a pair is judged; their mean counts (paper: 4 in all).
         min_margin: smallest preference kept, on the judge's scale (paper: above 1 of 10).
     """
 
     pairs_per_prompt: int = Field(2, ge=1)
+    judgements: int = Field(1, ge=1)
     min_margin: float = Field(1.0, ge=0)
 
 
 def preference_pairs(
     policy: Policy, batches: Iterable[Batch], judge: Judge, config: PreferenceConfig
 ) -> Iterator[DatasetStats]:
-    """Yield rows of prompt, chosen and rejected; `judged` and `kept` count pairs."""
+    """Yield rows of prompt, chosen, rejected and margin; `judged` and `kept` count pairs."""
     for step, rows, answers, metrics in sampled(policy, batches, config):
+        pairs = [
+            (row, first, second)
+            for row, texts in zip(rows, answers, strict=True)
+            for first, second in some_pairs(texts, config.pairs_per_prompt, row["prompt"])
+        ]
         found = []
-        for row, texts in zip(rows, answers, strict=True):
-            for first, second in some_pairs(texts, config.pairs_per_prompt, row["prompt"]):
-                margin = (judge(row, first, second) - judge(row, second, first)) / 2
-                if abs(margin) < config.min_margin or margin == 0:
-                    continue
-                chosen, rejected = (first, second) if margin > 0 else (second, first)
-                found.append(row | {"chosen": chosen, "rejected": rejected, "margin": abs(margin)})
-        yield DatasetStats(step, metrics | {"kept": float(len(found))}, rows=found)
+        for (row, first, second), margin in zip(pairs, margins(pairs, judge, config), strict=True):
+            if margin is None or margin == 0 or abs(margin) < config.min_margin:
+                continue
+            chosen, rejected = (first, second) if margin > 0 else (second, first)
+            found.append(row | {"chosen": chosen, "rejected": rejected, "margin": abs(margin)})
+        counts = {"judged": float(len(pairs)), "kept": float(len(found))}
+        yield DatasetStats(step, metrics | counts, rows=found)
+
+
+Pair = tuple[Row, str, str]
+
+
+def margins(pairs: Sequence[Pair], judge: Judge, config: PreferenceConfig) -> list[float | None]:
+    """Return how much better the first answer of each pair is: the mean over both orders.
+
+    None where any judgement could not be had: what is left would favour the place.
+    """
+    swapped = [(row, second, first) for row, first, second in pairs]
+    verdicts = judge([*pairs, *swapped] * config.judgements)
+    found: list[float | None] = []
+    for k in range(len(pairs)):
+        ahead, behind = verdicts[k :: 2 * len(pairs)], verdicts[k + len(pairs) :: 2 * len(pairs)]
+        scores = [*ahead, *(None if x is None else -x for x in behind)]
+        known = [score for score in scores if score is not None]
+        found.append(sum(known) / len(known) if len(known) == len(scores) else None)
+    return found
 
 
 def safety_labels(
@@ -60,12 +80,18 @@ def safety_labels(
 ) -> Iterator[DatasetStats]:
     """Yield rows of prompt, completion and label (1: safe); equal answers count once."""
     for step, rows, answers, metrics in sampled(policy, batches, config):
-        found = [
-            row | {"completion": text, "label": label(row, text)}
+        asked = [
+            (row, text)
             for row, texts in zip(rows, answers, strict=True)
             for text in dict.fromkeys(texts)
         ]
-        yield DatasetStats(step, metrics | {"kept": float(len(found))}, rows=found)
+        found = [
+            row | {"completion": text, "label": safe}
+            for (row, text), safe in zip(asked, label(asked), strict=True)
+            if safe is not None
+        ]
+        counts = {"judged": float(len(asked)), "kept": float(len(found))}
+        yield DatasetStats(step, metrics | counts, rows=found)
 
 
 def sampled(
