@@ -188,5 +188,5 @@ def print_rows(name: str, rows: list[Row], shown: int = 3) -> None:
     rich.print(Text(f"{name}: {len(rows):,} rows ({listed})"))
     table = Table(box=None, show_header=False)
     for row in rows[:shown]:
-        table.add_row(Text(str(row["prompt"])), Text(str(row.get("completion") or row["chosen"])))
+        table.add_row(Text(str(row["prompt"])), Text(str(row.get("chosen", row.get("completion")))))
     rich.print(table)
