@@ -12,10 +12,17 @@ INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 LAYERS = [  # a module may import from its own layer and from those before it
     {"_C", "types", "words", "stop_strings", "repetition"},
     {"loss_config", "loss_tokens"},
-    {"advantage", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
-    {"grpo_loss", "grpo_loss_from_logits", "grpo_loss_from_hidden", "importance", "kl"},
+    {"advantage", "gae", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
+    {
+        "grpo_loss",
+        "grpo_loss_from_logits",
+        "grpo_loss_from_hidden",
+        "importance",
+        "kl",
+        "value_loss",
+    },
     {"forward", "hf_sampling", "lora", "policy", "checkpoint", "rewards", "data", "worlds"},
-    {"sampling", "selection", "reward_model"},
+    {"sampling", "selection", "reward_model", "critic"},
     {"stages"},
     {
         "findings",
@@ -31,6 +38,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "stage_table",
         "panels",
         "plots",
+        "comparison_plot",
     },
     {"report", "manifest", "recipe_stages", "recipe", "interrupt", "diagnosis", "trackers"},
     {"run_directory", "models", "stage_data", "reward_sections", "verify_file"},
