@@ -11,6 +11,7 @@ One step of the algorithm is one module, in the order of the data: `sampling`, `
 
 from r1core import stages
 from r1core.advantage import group_advantage
+from r1core.gae import gae, whiten
 from r1core.grpo_loss import LossConfig, LossMetrics, LossNormalizer, grpo_loss, loss_normalizer
 from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
 from r1core.grpo_loss_from_logits import grpo_loss_from_logits
@@ -41,6 +42,7 @@ __all__ = [
     "StepStats",
     "add_lora",
     "base_policy",
+    "gae",
     "group_advantage",
     "grpo_loss",
     "grpo_loss_from_hidden",
@@ -57,4 +59,5 @@ __all__ = [
     "score_rollouts",
     "stages",
     "token_logprobs",
+    "whiten",
 ]

@@ -93,12 +93,14 @@ def passes_over(tokens: float, settings: Mapping[str, Any]) -> tuple[float, floa
     kind = settings.get("kind", "reasoning_rl")
     if kind in ("sft", "reward_model"):
         return 0.0, 0.0, tokens
-    if kind != "reasoning_rl":
+    if kind not in ("reasoning_rl", "ppo"):
         return tokens, 0.0, 0.0
     iterations = settings.get("num_iterations", 1)
     updates = settings.get("minibatches", 1) * iterations
     reference = iterations if settings.get("loss", {}).get("beta", 0) > 0 else 0
-    return tokens, tokens * (reference + (updates > 1)), tokens * iterations
+    critic = kind == "ppo"  # as large as the policy: it scores each batch once and learns beside it
+    forward = reference + (updates > 1) + critic
+    return tokens, tokens * forward, tokens * iterations * (1 + critic)
 
 
 def evaluated_tokens(stage: StageRecord) -> float:

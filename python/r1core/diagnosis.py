@@ -22,7 +22,7 @@ from r1core.findings import Finding, Record, Rule, Severity
 from r1core.loss_scale import loss_scale_finding
 from r1core.manifest import write_atomic
 from r1core.recipe import RecipeError, load_recipe
-from r1core.recipe_stages import ReasoningRLStage
+from r1core.recipe_stages import RLStage
 from r1core.repetition import looped_ratio, words
 from r1core.rules_policy import (
     NOT_FINITE,
@@ -219,7 +219,7 @@ def loss_findings(directory: Path) -> list[tuple[str, Finding]]:
     found = [
         (stage.name, loss_scale_finding(stage.loss_at(1)))
         for stage in stages
-        if isinstance(stage, ReasoningRLStage)
+        if isinstance(stage, RLStage)
     ]
     return [(name, finding) for name, finding in found if finding is not None]
 

@@ -34,11 +34,35 @@ def kl_penalty(
     Raises:
         ValueError: an unknown estimator.
     """
+    return token_kl(logprobs_NT, reference_logprobs_NT, mask_NT, estimator=estimator).sum(-1)
+
+
+def token_kl(
+    logprobs_NT: Tensor,
+    reference_logprobs_NT: Tensor,
+    mask_NT: Tensor,
+    *,
+    estimator: KlEstimator = "k1",
+) -> Tensor:
+    """Return each token's term of `kl_penalty`: what PPO takes from that token's reward.
+
+    Args:
+        logprobs_NT: as there.
+        reference_logprobs_NT: as there.
+        mask_NT: as there.
+        estimator: as there.
+
+    Returns:
+        [N, T] nats, in the dtype of `logprobs_NT`; 0 outside the mask.
+
+    Raises:
+        ValueError: an unknown estimator.
+    """
     difference_NT = (reference_logprobs_NT - logprobs_NT.detach()).where(mask_NT, 0)
     if estimator == "k1":
-        return -difference_NT.sum(-1)
+        return -difference_NT
     if estimator == "k2":
-        return difference_NT.square().sum(-1) / 2
+        return difference_NT.square() / 2
     if estimator == "k3":
-        return (difference_NT.expm1() - difference_NT).sum(-1)
+        return difference_NT.expm1() - difference_NT
     raise ValueError(f"kl_penalty: estimator must be k1, k2 or k3; got {estimator}")

@@ -85,7 +85,7 @@ def accumulate(
         logprobs_RT, entropies_RT = policy.logprobs(part.rollouts)
         value, _ = grpo_loss(
             logprobs_RT,
-            part.advantages_R,
+            part.advantages,
             mask=part.mask_RT,
             old_logprobs=logprobs_RT.detach() - 0.1,  # a ratio that is not 1
             reference_logprobs=logprobs_RT.detach() + 0.2 if loss.beta > 0 else None,

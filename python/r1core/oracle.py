@@ -21,6 +21,41 @@ def group_advantage(
     return centred_PG / (rewards_PG.std(-1, correction=ddof, keepdim=True) + eps)
 
 
+def gae(
+    rewards_NT: Tensor, values_NT: Tensor, mask_NT: Tensor, *, gamma: float, gae_lambda: float
+) -> tuple[Tensor, Tensor]:
+    """Schulman et al. 2016, equation 16, as the sum it is, over each row's masked tokens."""
+    advantages_NT = torch.zeros_like(rewards_NT)
+    for n, mask_T in enumerate(mask_NT):
+        rewards_L, values_L = rewards_NT[n, mask_T], values_NT[n, mask_T]
+        following_L = torch.cat([values_L[1:], values_L.new_zeros(1)])[: len(values_L)]
+        deltas_L = rewards_L + gamma * following_L - values_L
+        lags_L = torch.arange(len(deltas_L))
+        decay_LL = (gamma * gae_lambda) ** (lags_L - lags_L[:, None]).clamp(min=0).to(deltas_L)
+        advantages_NT[n, mask_T] = decay_LL.triu() @ deltas_L
+    return advantages_NT, (advantages_NT + values_NT) * mask_NT
+
+
+def whiten(values_NT: Tensor, mask_NT: Tensor, *, eps: float = 1e-8) -> Tensor:
+    """The masked values at mean 0 and variance 1, two of them or more."""
+    counted = values_NT[mask_NT]
+    return (values_NT - counted.mean()) / (counted.var() + eps).sqrt() * mask_NT
+
+
+def value_loss(
+    values_NT: Tensor,
+    returns_NT: Tensor,
+    mask_NT: Tensor,
+    old_values_NT: Tensor,
+    *,
+    clip: float = float("inf"),
+) -> Tensor:
+    """PPO's clipped value loss; plain squared error for an infinite clip."""
+    held_NT = torch.minimum(torch.maximum(values_NT, old_values_NT - clip), old_values_NT + clip)
+    errors_NT = torch.maximum((values_NT - returns_NT) ** 2, (held_NT - returns_NT) ** 2)
+    return 0.5 * (errors_NT * mask_NT).sum() / mask_NT.sum().clamp(min=1)
+
+
 def token_logprobs(
     logits_MV: Tensor, tokens_M: Tensor, *, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,9 @@ from r1core.policy import describe
 from r1core.recipe import Recipe, RecipeError
 from r1core.recipe_stages import (
     DatasetStage,
-    ReasoningRLStage,
+    PPOStage,
     RewardModelStage,
+    RLStage,
     SFTStage,
     Stage,
 )
@@ -33,7 +34,7 @@ from r1core.report_data import load_stages
 from r1core.reward_model_run import RewardModelRun
 from r1core.rewards import close_workers
 from r1core.rewards.soft_deadline import forget_warnings
-from r1core.rl_run import RLRun
+from r1core.rl_run import PPORun, RLRun
 from r1core.run_directory import begin_run, changes_since, holds_run, locked
 from r1core.sft_run import SFTRun
 from r1core.stage_run import StageRun, stage_checkpoints, stage_output
@@ -105,7 +106,7 @@ def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup
     return {
         stage.name: StageSetup.prepare(recipe, stage, models)
         for stage in recipe.stage
-        if isinstance(stage, ReasoningRLStage) and not stage.needs()
+        if isinstance(stage, RLStage) and not stage.needs()
     }
 
 
@@ -224,7 +225,8 @@ def run_stage(stage: Stage, context: StageContext, checkpoint: Checkpoint | None
         setup = context.setups.get(stage.name)
         setup = setup or StageSetup.prepare(context.recipe, stage, models, directory)
         begun = policy if checkpoint is None else None
-        run = RLRun(setup.filtered(begun, directory, interrupt), policy, writer, interrupt)
+        kind = PPORun if isinstance(stage, PPOStage) else RLRun
+        run = kind(setup.filtered(begun, directory, interrupt), policy, writer, interrupt)
     run.benchmarks = context.benchmarks
     run.run(checkpoint)
 

@@ -18,6 +18,7 @@ MODEL, DATA, REWARD = "model", "data", "reward"
 LANES = {MODEL: 0.0, DATA: -1.25, REWARD: -2.5}
 KINDS = {
     "reasoning_rl": ("reinforcement learning", MODEL, "#cfe1f5"),
+    "ppo": ("PPO with a critic", MODEL, "#cfe1f5"),
     "sft": ("fine-tuning", MODEL, "#d5ecdd"),
     "cold_start": ("cold start", DATA, "#fbe9cf"),
     "rejection_sampling": ("rejection sampling", DATA, "#fbe9cf"),

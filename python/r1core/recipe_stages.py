@@ -13,9 +13,10 @@ from r1core.rewards.spec import Isolation
 from r1core.stages.chat_model import ChatModelConfig
 from r1core.stages.dataset import SamplingStageConfig
 from r1core.stages.evaluate import EvaluationConfig
+from r1core.stages.ppo_config import PPOConfig
 from r1core.stages.preferences import PreferenceConfig
-from r1core.stages.reasoning_rl import ReasoningRLConfig
 from r1core.stages.reward_model import RewardModelConfig
+from r1core.stages.rl_config import ReasoningRLConfig, RLConfig
 from r1core.stages.sft import SFTConfig
 
 
@@ -177,11 +178,10 @@ class MixtureSection(BaseModel):
     from_step: int = Field(1, ge=1)
 
 
-class ReasoningRLStage(StageSection, ReasoningRLConfig):
-    """A `reasoning_rl` stage of a recipe: its settings, data, rewards and evaluation.
+class RLStage(StageSection, RLConfig):
+    """What every stage of reinforcement learning has: data, rewards and evaluation.
 
     Attributes:
-        kind: "reasoning_rl".
         data: training prompts.
         mixture: further training prompts, of other data.
         rewards: the functions whose weighted sum is the reward.
@@ -190,7 +190,6 @@ class ReasoningRLStage(StageSection, ReasoningRLConfig):
         checkpoint: how often the stage's state is saved, and how much of it is kept.
     """
 
-    kind: Literal["reasoning_rl"]
     data: DataSpec
     mixture: list[MixtureSection] = []
     rewards: list[RewardSection] = Field(min_length=1)
@@ -203,24 +202,44 @@ class ReasoningRLStage(StageSection, ReasoningRLConfig):
         return super().data_specs() + [part.data for part in self.mixture]
 
     @model_validator(mode="after")
-    def _shares_leave_room(self) -> ReasoningRLStage:
+    def _shares_leave_room(self) -> RLStage:
         total = sum(part.share for part in self.mixture)
         if total >= 1:
             raise ValueError(f"mixture: shares must sum to less than 1; got {total:g}")
         return self
 
     @model_validator(mode="after")
-    def _one_seed(self) -> ReasoningRLStage:
+    def _one_seed(self) -> RLStage:
         if self.sampling.seed:
             raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
         return self
 
     @model_validator(mode="after")
-    def _evaluation_as_it_is(self) -> ReasoningRLStage:
+    def _evaluation_as_it_is(self) -> RLStage:
         data = self.evaluation_data
         if data is not None and (data.pass_rate is not None or data.order != "shuffled"):
             raise ValueError("evaluation_data takes neither pass_rate nor order")
         return self
+
+
+class ReasoningRLStage(RLStage, ReasoningRLConfig):
+    """A `reasoning_rl` stage of a recipe: GRPO.
+
+    Attributes:
+        kind: "reasoning_rl".
+    """
+
+    kind: Literal["reasoning_rl"]
+
+
+class PPOStage(RLStage, PPOConfig):
+    """A `ppo` stage of a recipe: the same with a critic in place of the group.
+
+    Attributes:
+        kind: "ppo".
+    """
+
+    kind: Literal["ppo"]
 
 
 class SFTStage(StageSection, SFTConfig):
@@ -339,10 +358,11 @@ class RewardModelStage(StageSection, RewardModelConfig):
     checkpoint: CheckpointConfig = CheckpointConfig()
 
 
-TrainingStage = ReasoningRLStage | SFTStage | RewardModelStage
+TrainingStage = RLStage | SFTStage | RewardModelStage
 DatasetStage = ColdStartStage | RejectionSamplingStage | PreferenceStage
 Stage = Annotated[
     ReasoningRLStage
+    | PPOStage
     | SFTStage
     | ColdStartStage
     | RejectionSamplingStage

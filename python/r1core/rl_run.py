@@ -1,4 +1,4 @@
-"""A `reasoning_rl` stage under way."""
+"""A stage of reinforcement learning under way: `reasoning_rl`, or `ppo`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from r1core.data import Part, QuestionMixture, prompt_sampler
 from r1core.interrupt import Interrupt
 from r1core.policy import Policy
 from r1core.progress import progress_callback
-from r1core.recipe_stages import ReasoningRLStage
+from r1core.recipe_stages import RLStage
 from r1core.stage_run import StageRun
 from r1core.stage_setup import StageSetup
 from r1core.stages.evaluate import evaluate
+from r1core.stages.ppo import ppo
+from r1core.stages.ppo_state import PPOState
 from r1core.stages.reasoning_rl import Batch, reasoning_rl
 from r1core.stages.rl_state import RLState
 from r1core.tracking import RunWriter, list_tables, read_table
@@ -41,8 +43,12 @@ class RLRun(StageRun):
         self.setup = setup
         sampling = replace(self.stage.sampling, seed=setup.seed)
         self.config = self.stage.model_copy(update={"sampling": sampling})
-        self.state: RLState = RLState(policy, self.config)
+        self.state: RLState = self.first_state()
         self.questions = QuestionMixture(self.parts())
+
+    def first_state(self) -> RLState:
+        """Return the state of the stage before its first update."""
+        return RLState(self.policy, self.config)
 
     def parts(self) -> list[Part]:
         """Return the stage's data sets, each with a sampler of its own."""
@@ -112,7 +118,21 @@ class RLRun(StageRun):
         print_summary(self.evaluations()[0], self.evaluations()[-1])
 
 
-def evaluation_sampling(stage: ReasoningRLStage, step: int, seed: int) -> SamplingParams:
+class PPORun(RLRun):
+    """A `ppo` stage: the same around other updates, and a critic in the state."""
+
+    state: PPOState
+
+    def first_state(self) -> PPOState:
+        """Return the state of the stage before its first update."""
+        return PPOState(self.policy, self.config)
+
+    def updates(self) -> Iterator[StepStats]:
+        """Take the steps that are left, one by one."""
+        return ppo(self.policy, self.batches(), self.setup.rewards, self.config, self.state)
+
+
+def evaluation_sampling(stage: RLStage, step: int, seed: int) -> SamplingParams:
     """Return how answers are drawn in the evaluation after a step, to the limit in force."""
     settings = stage.evaluation
     in_force = stage.sampling_at(max(step, 1))

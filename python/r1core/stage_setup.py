@@ -17,7 +17,7 @@ from r1core.models import RecipeModels
 from r1core.policy import Policy
 from r1core.progress import progress_callback
 from r1core.recipe import Recipe, RecipeError
-from r1core.recipe_stages import DatasetStage, ReasoningRLStage, Stage
+from r1core.recipe_stages import DatasetStage, RLStage, StageSection
 from r1core.reward_sections import resolve_rewards
 from r1core.rewards import RewardSpec
 from r1core.stage_data import located
@@ -39,7 +39,7 @@ class StageSetup:
         rewards: functions and weights.
     """
 
-    stage: ReasoningRLStage
+    stage: RLStage
     seed: int
     questions: Questions
     mixture: list[Questions]
@@ -50,7 +50,7 @@ class StageSetup:
     def prepare(
         cls,
         recipe: Recipe,
-        stage: ReasoningRLStage,
+        stage: RLStage,
         models: RecipeModels,
         directory: Path | None = None,
     ) -> StageSetup:
@@ -153,12 +153,12 @@ def source_questions(
     }
 
 
-def stage_seed(recipe: Recipe, stage: Stage) -> int:
+def stage_seed(recipe: Recipe, stage: StageSection) -> int:
     """Return the seed of a stage: no two of a recipe have the same."""
-    return recipe.seed + recipe.stage.index(stage)
+    return recipe.seed + [x.name for x in recipe.stage].index(stage.name)
 
 
-def evaluation_spec(stage: ReasoningRLStage) -> DataSpec:
+def evaluation_spec(stage: RLStage) -> DataSpec:
     """Return where a stage's evaluation questions come from."""
     if stage.evaluation_data is not None:
         return stage.evaluation_data

@@ -22,6 +22,7 @@ def stage_cost(tmp_path, settings, metrics):
         ({"kind": "reasoning_rl", "loss": {"beta": 0.1}}, 90, 90, 90),
         ({"kind": "reasoning_rl", "minibatches": 4}, 90, 90, 90),
         ({"kind": "reasoning_rl", "num_iterations": 3, "loss": {"beta": 0.1}}, 90, 360, 270),
+        ({"kind": "ppo"}, 90, 90, 180),
         ({"kind": "sft"}, 0, 0, 90),
         ({"kind": "reward_model"}, 0, 0, 90),
         ({"kind": "cold_start"}, 90, 0, 0),

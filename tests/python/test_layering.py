@@ -12,10 +12,17 @@ INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 LAYERS = [  # a module may import from its own layer and from those before it
     {"_C", "types", "words", "stop_strings", "repetition"},
     {"loss_config", "loss_tokens"},
-    {"advantage", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
-    {"grpo_loss", "grpo_loss_from_logits", "grpo_loss_from_hidden", "importance", "kl"},
+    {"advantage", "gae", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
+    {
+        "grpo_loss",
+        "grpo_loss_from_logits",
+        "grpo_loss_from_hidden",
+        "importance",
+        "kl",
+        "value_loss",
+    },
     {"forward", "hf_sampling", "lora", "policy", "checkpoint", "rewards", "data", "worlds"},
-    {"sampling", "selection", "reward_model"},
+    {"sampling", "selection", "reward_model", "critic"},
     {"stages"},
     {
         "findings",

@@ -18,7 +18,7 @@ from r1core.sampling import sample_groups
 from r1core.stages.graded import Graded, join_graded
 from r1core.stages.metrics import Clock, rollout_metrics
 from r1core.stages.questions import QuestionQueue
-from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.stages.rl_config import RLConfig
 from r1core.types import RewardTable, SamplingParams
 
 
@@ -26,7 +26,7 @@ def draw_rollouts(
     policy: Policy,
     questions: QuestionQueue,
     rewards: Sequence[RewardSpec],
-    config: ReasoningRLConfig,
+    config: RLConfig,
     sampling: SamplingParams,
     step: int,
     clock: Clock,
@@ -86,7 +86,7 @@ def informative_groups(table: RewardTable) -> list[int]:
     return chosen
 
 
-def overlong_rewards(config: ReasoningRLConfig, sampling: SamplingParams) -> list[RewardSpec]:
+def overlong_rewards(config: RLConfig, sampling: SamplingParams) -> list[RewardSpec]:
     """Return DAPO's length penalty for the limit in force, where the recipe wants it."""
     if not config.overlong_cache:
         return []

@@ -19,7 +19,7 @@ from torch import Tensor
 from r1core.forward import first_fit
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
 from r1core.policy import Policy
-from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.stages.rl_config import RLConfig
 from r1core.types import Rollouts
 
 
@@ -29,18 +29,29 @@ class RolloutBatch:
 
     Attributes:
         rollouts: N completions.
-        advantages_N: float32 [N].
+        advantages: float32 [N], or [N, T] per token.
         trained_N: bool [N], False where every reward function abstained, or the completion was
             truncated and `mask_truncated_completions` drops it.
         old_logprobs_NT: float32 [N, T]; None where each row is used once, by the policy that drew.
+        values_NT: float32 [N, T], a critic's when they were drawn; None without a critic.
+        returns_NT: float32 [N, T], what the critic learns; None without a critic.
         updates: updates made with them so far.
     """
 
     rollouts: Rollouts
-    advantages_N: Tensor
+    advantages: Tensor
     trained_N: Tensor
     old_logprobs_NT: Tensor | None = None
+    values_NT: Tensor | None = None
+    returns_NT: Tensor | None = None
     updates: int = 0
+
+    def completion_advantages(self) -> Tensor:
+        """Return each completion's advantage, [N]; of those per token the mean."""
+        if self.advantages.ndim == 1:
+            return self.advantages
+        mask_NT = self.rollouts.mask_NT
+        return (self.advantages * mask_NT).sum(-1) / mask_NT.sum(-1).clamp(min=1)
 
 
 @dataclass
@@ -50,13 +61,13 @@ class Rows:
     Attributes:
         rollouts: the completions.
         mask_RT: bool [R, T], tokens that count in the loss.
-        advantages_R: float32 [R].
+        advantages: float32 [R], or [R, T] per token.
         old_logprobs_RT: float32 [R, T]; None where the policy still is the one that drew them.
     """
 
     rollouts: Rollouts
     mask_RT: Tensor
-    advantages_R: Tensor
+    advantages: Tensor
     old_logprobs_RT: Tensor | None
 
     def sampler_policy(self, logprobs_RT: Tensor) -> Tensor:
@@ -69,21 +80,24 @@ class Rows:
         rollouts = self.rollouts.rows(index)
         T = rollouts.tokens_NT.shape[1]
         old = None if self.old_logprobs_RT is None else self.old_logprobs_RT[index, :T]
-        return Rows(rollouts, self.mask_RT[index, :T], self.advantages_R[index], old)
+        advantages = self.advantages[index]
+        if advantages.ndim == 2:
+            advantages = advantages[:, :T]
+        return Rows(rollouts, self.mask_RT[index, :T], advantages, old)
 
 
-def needs_old_logprobs(config: ReasoningRLConfig) -> bool:
+def needs_old_logprobs(config: RLConfig) -> bool:
     """Tell whether the policy changes between drawing a rollout and its last use."""
     return config.minibatches * config.num_iterations > 1
 
 
-def old_logprobs(policy: Policy, batch: RolloutBatch, config: ReasoningRLConfig) -> Tensor:
+def old_logprobs(policy: Policy, batch: RolloutBatch, config: RLConfig) -> Tensor:
     """Return the log-probabilities [N, T] of the policy as it is now, before the first update.
 
     Rows without a gradient, and those used in the first update only, keep the value 0.
     """
     old_NT = torch.zeros_like(batch.rollouts.logprobs_NT)
-    needed_N = gradient_rows(batch.trained_N, batch.advantages_N, config.loss_at(1))
+    needed_N = gradient_rows(batch.trained_N, batch.advantages, config.loss_at(1))
     if config.num_iterations == 1:
         needed_N[minibatch_index(batch, config)] = False
     budget = config.tokens_per_micro_batch
@@ -94,12 +108,12 @@ def old_logprobs(policy: Policy, batch: RolloutBatch, config: ReasoningRLConfig)
     return old_NT
 
 
-def minibatch_index(batch: RolloutBatch, config: ReasoningRLConfig) -> Tensor:
+def minibatch_index(batch: RolloutBatch, config: RLConfig) -> Tensor:
     """Return the rows of the next update: a random share of those not used in this iteration.
 
     The order depends on the seed, the batch's first question and the iteration alone.
     """
-    N = len(batch.advantages_N)
+    N = len(batch.advantages)
     iteration, part = divmod(batch.updates, config.minibatches)
     if config.minibatches == 1:
         return torch.arange(N)
@@ -110,13 +124,13 @@ def minibatch_index(batch: RolloutBatch, config: ReasoningRLConfig) -> Tensor:
     return torch.tensor_split(order, config.minibatches)[part].sort().values
 
 
-def minibatch(batch: RolloutBatch, config: ReasoningRLConfig) -> Rows:
+def minibatch(batch: RolloutBatch, config: RLConfig) -> Rows:
     """Return the rows of the next update."""
     on_policy = batch.updates == 0
     whole = Rows(
         batch.rollouts,
         batch.rollouts.mask_NT & batch.trained_N[:, None],
-        batch.advantages_N,
+        batch.advantages,
         None if on_policy else batch.old_logprobs_NT,
     )
     return whole.choose(minibatch_index(batch, config))
@@ -131,15 +145,16 @@ def micro_batches(
         Rows, and the normalizer of the whole minibatch, so that the split does not change the loss.
     """
     normalizer = loss_normalizer(rows.mask_RT, loss)
-    chosen_R = gradient_rows(rows.mask_RT.any(-1), rows.advantages_R, loss)
+    chosen_R = gradient_rows(rows.mask_RT.any(-1), rows.advantages, loss)
     for index in split_by_tokens(rows.rollouts, chosen_R, tokens_per_micro_batch, packed=packed):
         yield rows.choose(index), normalizer
 
 
-def gradient_rows(trained_N: Tensor, advantages_N: Tensor, loss: LossConfig) -> Tensor:
+def gradient_rows(trained_N: Tensor, advantages: Tensor, loss: LossConfig) -> Tensor:
     """Return which rows have a gradient, bool [N]: without KL, those with an advantage."""
     if loss.beta == 0 and loss.entropy_coef == 0:
-        return trained_N & (advantages_N != 0)
+        teaches = advantages != 0
+        return trained_N & (teaches if teaches.ndim == 1 else teaches.any(-1))
     return trained_N.clone()
 
 

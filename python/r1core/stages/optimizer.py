@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from r1core.stages.nonfinite import nonfinite_report
@@ -77,18 +77,28 @@ def optimizer_step(
         FloatingPointError: the gradient is not finite; the parameters are untouched.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total_norm = nn.utils.get_total_norm(gradients)
-    grad_norm = float(total_norm)
-    if not math.isfinite(grad_norm):  # before clipping, which would make every gradient NaN
-        report = nonfinite_report(optimizer)
-        optimizer.zero_grad()
-        raise FloatingPointError(
-            f"{where}: the gradient norm must be finite; got {grad_norm}. {report}. This step "
-            "changed no parameter; try a lower optimizer.lr, or dtype = float32"
-        )
+    total_norm = finite_gradient_norm(optimizer, where)  # before clipping, which would spread a NaN
     nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, total_norm)
     optimizer.step()
     scheduler.step()
     optimizer.zero_grad()
-    return grad_norm
+    return float(total_norm)
+
+
+def finite_gradient_norm(optimizer: torch.optim.Optimizer, where: str) -> Tensor:
+    """Return the global L2 norm of an optimizer's gradients, a scalar.
+
+    Raises:
+        FloatingPointError: it is not finite; the gradients are cleared, the parameters untouched.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    total_norm = nn.utils.get_total_norm(gradients)
+    if not math.isfinite(float(total_norm)):
+        report = nonfinite_report(optimizer)
+        optimizer.zero_grad()
+        raise FloatingPointError(
+            f"{where}: the gradient norm must be finite; got {float(total_norm)}. {report}. This "
+            "step changed no parameter; try a lower optimizer.lr, or dtype = float32"
+        )
+    return total_norm

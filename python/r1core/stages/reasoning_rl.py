@@ -13,7 +13,8 @@ Shapes: P prompts, G rollouts per prompt, N = P * G, T positions, R rows of a mi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from torch import Tensor
 from r1core.advantage import group_advantage
 from r1core.grpo_loss import grpo_loss
 from r1core.importance import distinct_ratios, importance_weights
-from r1core.kl import kl_penalty
+from r1core.kl import token_kl
 from r1core.lora import AdapterReference
 from r1core.policy import Policy
 from r1core.rewards import RewardSpec
@@ -38,11 +39,14 @@ from r1core.stages.minibatches import (
     split_by_tokens,
 )
 from r1core.stages.questions import Batch, QuestionQueue
-from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.stages.rl_config import ReasoningRLConfig, RLConfig
 from r1core.stages.rl_state import RLState
 from r1core.types import Rollouts, StepStats
 
 __all__ = ["Batch", "ReasoningRLConfig", "reasoning_rl"]
+
+C = TypeVar("C", bound=RLConfig)
+S = TypeVar("S", bound=RLState)
 
 
 def reasoning_rl(
@@ -70,6 +74,30 @@ def reasoning_rl(
         FloatingPointError: the gradient is not finite; the policy is as before the step.
     """
     state = state or RLState(policy, config)
+    yield from rl_updates(policy, batches, rewards, config, state, prepare=compare, update=update)
+
+
+def rl_updates(
+    policy: Policy,
+    batches: Iterable[Batch],
+    rewards: Sequence[RewardSpec],
+    config: C,
+    state: S,
+    *,
+    prepare: Callable[[Policy, Graded, C, S, Clock, StepStats], RolloutBatch],
+    update: Callable[[Policy, RolloutBatch, C, S, Clock], dict[str, float]],
+) -> Iterator[StepStats]:
+    """Draw, prepare and update until the steps are done: the loop of `reasoning_rl` and `ppo`.
+
+    Args:
+        policy: as there.
+        batches: as there.
+        rewards: as there.
+        config: as there.
+        state: as there.
+        prepare: makes advantages of graded rollouts.
+        update: takes one optimizer step on the next minibatch.
+    """
     questions = QuestionQueue(batches)
     while state.step < config.steps:
         clock, stats = Clock(), StepStats(state.step + 1, {})
@@ -81,7 +109,8 @@ def reasoning_rl(
                 return
             graded, stats.metrics = drawn
             drawn_tokens = stats.metrics["num_tokens"]
-            batch = compare(policy, graded, config, state, clock, stats)
+            batch = prepare(policy, graded, config, state, clock, stats)
+            note_batch(policy, batch, graded, config, clock, stats)
         stats.metrics |= update(policy, batch, config, state, clock)
         used_up = batch.updates == config.minibatches * config.num_iterations
         state.batch = None if used_up else batch
@@ -89,6 +118,22 @@ def reasoning_rl(
         stats.metrics |= {"num_tokens": state.num_tokens}  # since the stage began, as TRL counts
         stats.metrics |= clock.metrics(stats.rollouts)
         yield stats
+
+
+def note_batch(
+    policy: Policy,
+    batch: RolloutBatch,
+    graded: Graded,
+    config: RLConfig,
+    clock: Clock,
+    stats: StepStats,
+) -> None:
+    """Note what the updates will need of the sampler, and what the caller logs of the rollouts."""
+    if needs_old_logprobs(config):
+        with clock.phase("old_logprobs"):
+            batch.old_logprobs_NT = old_logprobs(policy, batch, config)
+    stats.rollouts, stats.rewards, stats.columns = batch.rollouts, graded.table, graded.columns
+    stats.advantages_N = batch.completion_advantages()
 
 
 def compare(
@@ -99,29 +144,26 @@ def compare(
     clock: Clock,
     stats: StepStats,
 ) -> RolloutBatch:
-    """Compare each completion with its group and note what the updates will need of the sampler."""
-    rollouts, total_PG = graded.rollouts, graded.table.total_PG
+    """Compare each completion with its group (equation 3)."""
+    total_PG = graded.table.total_PG
     if state.reference is not None and config.kl_in_reward:
-        with clock.phase("reference"):
-            kl_N = completion_kl(policy, state.reference, rollouts, config)
-        total_PG = total_PG - config.loss.beta * kl_N.view_as(total_PG)
-        tokens = rollouts.mask_NT.sum().clamp(min=1)
-        stats.metrics["kl"] = float(kl_N.double().sum() / tokens)
-    advantages_N = group_advantage(total_PG, scale=config.scale_rewards).flatten()  # equation 3
+        kl_NT = reference_kl(policy, state.reference, graded.rollouts, config, clock, stats)
+        total_PG = total_PG - config.loss.beta * kl_NT.sum(-1).view_as(total_PG)
+    advantages_N = group_advantage(total_PG, scale=config.scale_rewards).flatten()
+    return RolloutBatch(graded.rollouts, advantages_N, trained_rows(graded, config))
+
+
+def trained_rows(graded: Graded, config: RLConfig) -> Tensor:
+    """Return which completions count in the loss, bool [N]."""
     trained_N = graded.table.total_N.isfinite()
     if config.loss.mask_truncated_completions:
-        trained_N &= torch.tensor([reason == "stop" for reason in rollouts.finish_reasons])
-    batch = RolloutBatch(rollouts, advantages_N, trained_N)
-    if needs_old_logprobs(config):
-        with clock.phase("old_logprobs"):
-            batch.old_logprobs_NT = old_logprobs(policy, batch, config)
-    stats.rollouts, stats.rewards, stats.columns = rollouts, graded.table, graded.columns
-    stats.advantages_N = advantages_N
-    return batch
+        reasons = graded.rollouts.finish_reasons
+        trained_N &= torch.tensor([reason == "stop" for reason in reasons])
+    return trained_N
 
 
 def update(
-    policy: Policy, batch: RolloutBatch, config: ReasoningRLConfig, state: RLState, clock: Clock
+    policy: Policy, batch: RolloutBatch, config: RLConfig, state: RLState, clock: Clock
 ) -> dict[str, float]:
     """Take one optimizer step on the next minibatch; return what the loss and the step measured.
 
@@ -143,7 +185,7 @@ def update(
             weights_RT, ratios = sampler_weights(logprobs_RT, rows, config)
             loss, loss_metrics = grpo_loss(  # equations 1, 2
                 logprobs_RT,
-                rows.advantages_R,
+                rows.advantages,
                 mask=rows.mask_RT,
                 old_logprobs=rows.old_logprobs_RT,  # None: logprobs_RT itself, the ratio is 1
                 reference_logprobs=reference_RT,
@@ -155,7 +197,7 @@ def update(
             loss.backward()  # type: ignore[no-untyped-call]
         losses.add(loss_metrics, rows.sampler_policy(logprobs_RT), rows.rollouts, ratios)
     with clock.phase("optimizer"):
-        taken = state.update("reasoning_rl")
+        taken = state.update(state.stage)
     batch.updates += 1
     every = config.reference_every
     if state.reference is not None and every and state.step % every == 0:
@@ -163,31 +205,37 @@ def update(
     return losses.metrics() | taken
 
 
-def completion_kl(
+def reference_kl(
     policy: Policy,
     reference: Policy | AdapterReference,
     rollouts: Rollouts,
-    config: ReasoningRLConfig,
+    config: RLConfig,
+    clock: Clock,
+    stats: StepStats,
 ) -> Tensor:
-    """Return each completion's KL to the reference, [N] nats, both sides scored alike."""
-    kl_N = torch.zeros(len(rollouts.lengths_N))
+    """Return each token's KL to the reference, [N, T] nats, both sides scored alike; log its mean.
+
+    0 outside the mask.
+    """
+    kl_NT = torch.zeros_like(rollouts.logprobs_NT)
     scored_N = rollouts.lengths_N > 0
     budget = config.tokens_per_micro_batch
     for index_R in split_by_tokens(rollouts, scored_N, budget, packed=policy.packs):
         rows = rollouts.rows(index_R)
-        with torch.no_grad():
+        with clock.phase("reference"), torch.no_grad():
             logprobs_RT, reference_RT = policy.logprobs(rows)[0], reference.logprobs(rows)[0]
-        kl_N[index_R] = kl_penalty(
+        kl_NT[index_R, : logprobs_RT.shape[1]] = token_kl(
             logprobs_RT.cpu(),
             reference_RT.cpu(),
             rows.mask_NT,
             estimator=config.loss.kl_estimator,
         )
-    return kl_N
+    stats.metrics["kl"] = float(kl_NT.double().sum() / rollouts.mask_NT.sum().clamp(min=1))
+    return kl_NT
 
 
 def sampler_weights(
-    logprobs_RT: Tensor, rows: Rows, config: ReasoningRLConfig
+    logprobs_RT: Tensor, rows: Rows, config: RLConfig
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return importance weights [R, T] against the sampler and their values for the log."""
     mode = config.importance_sampling_mode

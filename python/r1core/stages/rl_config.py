@@ -1,4 +1,4 @@
-"""Settings of the stage `reasoning_rl`."""
+"""Settings of the stages that learn by reinforcement: `reasoning_rl`, and what `ppo` shares."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class LengthLimit(BaseModel):
     max_new_tokens: int = Field(ge=1)
 
 
-class ReasoningRLConfig(BaseModel):
-    """Settings of the stage; the paper's values where it gives them.
+class RLConfig(BaseModel):
+    """Settings of every such stage; the paper's values where it gives them.
 
     Attributes:
         steps: policy updates; >= 1.
@@ -40,13 +40,10 @@ class ReasoningRLConfig(BaseModel):
         overlong_cache: tokens before the length limit in which a completion loses up to one point
             of reward (DAPO, equation 13: 4,096 of 20,480); 0 leaves length alone.
         loss: equations 1 and 2.
-        kl_in_reward: loss.beta times a completion's KL is taken from its reward, before equation 3,
-            and leaves the loss (DeepSeekMath, equation 2, which has loss.kl_estimator "k1").
         importance_sampling_mode: how tokens are weighed by pi_theta / sampler where both compute
             other log-probabilities for the same weights: TRL's vllm_importance_sampling_mode. None
             leaves them as they are: the engine's agree with the trainer's.
         importance_sampling_clip_max: largest such ratio; > 0.
-        scale_rewards: what equation 3 divides by: the group's std, the batch's, or nothing.
         optimizer: AdamW and its schedule.
         reference_every: updates after which pi_ref becomes the current policy (paper: 400); 0 keeps
             the starting policy. Matters only where loss.beta > 0.
@@ -64,10 +61,8 @@ class ReasoningRLConfig(BaseModel):
     length_schedule: list[LengthLimit] = []
     overlong_cache: int = Field(0, ge=0)
     loss: LossConfig = LossConfig.r1()
-    kl_in_reward: bool = False
     importance_sampling_mode: Mode | None = None
     importance_sampling_clip_max: float = Field(3.0, gt=0)
-    scale_rewards: Literal["group", "batch", "none"] = "group"
     optimizer: OptimizerConfig = OptimizerConfig()
     reference_every: int = Field(400, ge=0)
     tokens_per_micro_batch: int = Field(16_384, ge=1)
@@ -87,16 +82,7 @@ class ReasoningRLConfig(BaseModel):
         return {**asdict(LossConfig.r1()), **overrides}
 
     @model_validator(mode="after")
-    def _needs_a_group(self) -> ReasoningRLConfig:
-        if self.sampling.n < 2:
-            raise ValueError(
-                "sampling.n must be >= 2: an advantage compares the answers of one group, and a "
-                f"group of one always gets 0; got {self.sampling.n}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _lengths_fit(self) -> ReasoningRLConfig:
+    def _lengths_fit(self) -> RLConfig:
         steps = [limit.step for limit in self.length_schedule]
         if steps != sorted(set(steps)):
             raise ValueError(f"length_schedule: steps must ascend; got {steps}")
@@ -121,6 +107,32 @@ class ReasoningRLConfig(BaseModel):
 
     def loss_at(self, step: int) -> LossConfig:
         """Return the loss of update `step`; "dr_grpo" divides by the length limit in force."""
-        beta = 0.0 if self.kl_in_reward else self.loss.beta
         length = self.loss.max_completion_length or self.sampling_at(step).max_new_tokens
-        return replace(self.loss, beta=beta, max_completion_length=length)
+        return replace(self.loss, max_completion_length=length)
+
+
+class ReasoningRLConfig(RLConfig):
+    """Settings of the stage `reasoning_rl`, and those of `RLConfig`.
+
+    Attributes:
+        kl_in_reward: loss.beta times a completion's KL is taken from its reward, before equation 3,
+            and leaves the loss (DeepSeekMath, equation 2, which has loss.kl_estimator "k1").
+        scale_rewards: what equation 3 divides by: the group's std, the batch's, or nothing.
+    """
+
+    kl_in_reward: bool = False
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+
+    @model_validator(mode="after")
+    def _needs_a_group(self) -> ReasoningRLConfig:
+        if self.sampling.n < 2:
+            raise ValueError(
+                "sampling.n must be >= 2: an advantage compares the answers of one group, and a "
+                f"group of one always gets 0; got {self.sampling.n}"
+            )
+        return self
+
+    def loss_at(self, step: int) -> LossConfig:
+        """Return the loss of update `step`, without KL where that is in the reward."""
+        loss = super().loss_at(step)
+        return replace(loss, beta=0.0) if self.kl_in_reward else loss

@@ -10,7 +10,7 @@ import torch
 
 from r1core.policy import Policy
 from r1core.stages.minibatches import RolloutBatch
-from r1core.stages.rl_config import ReasoningRLConfig
+from r1core.stages.rl_config import RLConfig
 from r1core.stages.training_state import TrainingState
 from r1core.types import Rollouts, SamplingParams
 
@@ -29,16 +29,28 @@ ROLLOUT_FIELDS = (
 )
 """What the updates read of rollouts; prompts and texts were graded when they were drawn."""
 
+BATCH_FIELDS = (
+    "advantages",
+    "trained_N",
+    "old_logprobs_NT",
+    "values_NT",
+    "returns_NT",
+    "updates",
+)
+
 
 class RLState(TrainingState):
-    """The state of a `reasoning_rl` stage between two updates.
+    """The state of a `reasoning_rl` stage between two updates; a variant adds to it.
 
     Attributes:
+        stage: the kind of stage, which errors speak of.
         batch: rollouts that further updates will use; None where new ones are due.
         reference: pi_ref; None where beta is 0.
     """
 
-    def __init__(self, policy: Policy, config: ReasoningRLConfig) -> None:
+    stage = "reasoning_rl"
+
+    def __init__(self, policy: Policy, config: RLConfig) -> None:
         """Begin a stage: `policy` is where it starts, and the reference."""
         super().__init__(policy.model.named_parameters(), config.optimizer, config.steps)
         self.batch: RolloutBatch | None = None
@@ -65,10 +77,7 @@ def batch_state(batch: RolloutBatch) -> dict[str, Any]:
     rollouts = {n: list(v) if isinstance(v, (list, tuple)) else v for n, v in rollouts.items()}
     return {
         "rollouts": rollouts | {"sampling": asdict(batch.rollouts.sampling)},
-        "advantages_N": batch.advantages_N,
-        "trained_N": batch.trained_N,
-        "old_logprobs_NT": batch.old_logprobs_NT,
-        "updates": batch.updates,
+        **{name: getattr(batch, name) for name in BATCH_FIELDS},
     }
 
 
@@ -78,13 +87,7 @@ def load_batch(state: Mapping[str, Any]) -> RolloutBatch:
     fields["stop_token_ids"] = tuple(fields["stop_token_ids"])
     fields["sampling"] = SamplingParams(**fields["sampling"])
     rollouts = Rollouts(prompts=[None] * len(fields["prompt_tokens"]), **fields)  # type: ignore[list-item]
-    return RolloutBatch(
-        rollouts=rollouts,
-        advantages_N=state["advantages_N"],
-        trained_N=state["trained_N"],
-        old_logprobs_NT=state["old_logprobs_NT"],
-        updates=state["updates"],
-    )
+    return RolloutBatch(rollouts, **{name: state[name] for name in BATCH_FIELDS})
 
 
 def seed_generators(seed: int) -> None:
