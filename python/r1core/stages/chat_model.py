@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +35,8 @@ class ChatModelConfig(BaseModel):
         temperature: sampling temperature.
         workers: requests to an endpoint at a time.
         timeout_seconds: of one request.
+        attempts: times that a request is made while the server fails.
+        pause_seconds: before the second attempt; it doubles with each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +50,8 @@ class ChatModelConfig(BaseModel):
     temperature: float = Field(0.6, gt=0)
     workers: int = Field(8, ge=1)
     timeout_seconds: float = Field(120.0, gt=0)
+    attempts: int = Field(4, ge=1)
+    pause_seconds: float = Field(1.0, ge=0)
 
     @model_validator(mode="after")
     def _one_source(self) -> ChatModelConfig:
@@ -80,7 +85,15 @@ def load_function(path: str) -> Callable[..., Any]:
 
 
 def endpoint(config: ChatModelConfig) -> Ask:
-    """Return what asks a server; a request that fails twice is an answer that could not be had."""
+    """Return what asks a server.
+
+    A request that the server is too busy for is made again; one that brings nothing usable is an
+    answer that could not be had. An address, key or model that is wrong is an error: every row
+    would be lost.
+
+    Raises:
+        ConnectionError: the server cannot be reached, or refuses.
+    """
     from huggingface_hub import InferenceClient  # takes a second to import
 
     client = InferenceClient(
@@ -90,7 +103,7 @@ def endpoint(config: ChatModelConfig) -> Ask:
     )
 
     def one(prompt: str) -> str | None:
-        for _ in range(2):
+        for attempt in range(1, config.attempts + 1):
             try:
                 answer = client.chat_completion(
                     [{"role": "user", "content": prompt}],
@@ -98,9 +111,10 @@ def endpoint(config: ChatModelConfig) -> Ask:
                     max_tokens=config.max_new_tokens,
                     temperature=config.temperature,
                 )
-                return answer.choices[0].message.content
-            except (OSError, ValueError):  # requests' errors are OSErrors
-                continue
+                return finished_text(answer)
+            except Exception as error:  # the client's kinds differ from version to version
+                raise_if_hopeless(error, config, last=attempt == config.attempts)
+            time.sleep(config.pause_seconds * 2 ** (attempt - 1))
         return None
 
     def ask(prompts: Sequence[str]) -> list[str | None]:
@@ -108,6 +122,32 @@ def endpoint(config: ChatModelConfig) -> Ask:
             return list(pool.map(one, prompts))
 
     return ask
+
+
+def finished_text(answer: Any) -> str | None:
+    """Return a server's answer; None where it is cut off, or there is none."""
+    choices = answer.choices or []
+    if not choices or choices[0].finish_reason == "length":
+        return None
+    return choices[0].message.content or None
+
+
+def raise_if_hopeless(error: Exception, config: ChatModelConfig, *, last: bool) -> None:
+    """Raise ConnectionError for what asking again, or asking for other rows, cannot mend."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    where = f"the chat model at {config.endpoint}"
+    if status in (401, 403):
+        raise ConnectionError(
+            f"{where} answers {status}: set its key in {config.api_key_variable}"
+        ) from None
+    if status is not None and 400 <= status < 500 and status not in (408, 429):
+        raise ConnectionError(
+            f"{where} answers {status}: check its address and that it serves model {config.model!r}"
+        ) from None
+    if last and type(error).__name__ in ("ConnectError", "ConnectionError"):
+        raise ConnectionError(
+            f"{where} cannot be reached; start it, or name another, and run the same command again"
+        ) from None
 
 
 def local_model(config: ChatModelConfig) -> Ask:
