@@ -91,9 +91,9 @@ def stage_cost(directory: Path, stage: StageRecord, parameters: int) -> Cost:
 def passes_over(tokens: float, settings: Mapping[str, Any]) -> tuple[float, float, float]:
     """Return how many tokens a stage sampled, scored forward only, and trained on."""
     kind = settings.get("kind", "reasoning_rl")
-    if kind in ("sft", "reward_model"):
+    if kind in ("sft", "distill", "reward_model"):
         return 0.0, 0.0, tokens
-    if kind not in ("reasoning_rl", "ppo"):
+    if kind not in ("reasoning_rl", "preference_rl", "ppo"):
         return tokens, 0.0, 0.0
     iterations = settings.get("num_iterations", 1)
     updates = settings.get("minibatches", 1) * iterations

@@ -37,6 +37,7 @@ def learning_panels(stage: StageRecord) -> list[Panel]:
     """Return the panels that say what was learnt, or kept, by the stage's kind."""
     panels = {
         "sft": supervised_panels,
+        "distill": supervised_panels,
         "reward_model": supervised_panels,
         "cold_start": dataset_panels,
         "rejection_sampling": dataset_panels,
@@ -47,17 +48,17 @@ def learning_panels(stage: StageRecord) -> list[Panel]:
 
 def supervised_panels(stage: StageRecord) -> list[Panel]:
     """Return the panels of fine-tuning and of reward models."""
-    held_out = [] if stage.settings.get("kind") == "sft" else [Line("accuracy", "training")]
+    rows = stage.settings.get("kind") == "reward_model"
     return [
         Panel(
             "Loss",
-            "nats per token" if not held_out else "nats per row",
+            "nats per row" if rows else "nats per token",
             [Line("loss", "training"), Line("eval/loss", "held out", EVAL, "o")],
         ),
         Panel(
             "Accuracy",
             "share of rows right",
-            [*held_out, Line("eval/accuracy", "held out", EVAL, "o")],
+            [Line("accuracy", "training"), Line("eval/accuracy", "held out", EVAL, "o")],
             "share",
         ),
         Panel("Learning rate", "", [Line("learning_rate", "AdamW")]),

@@ -18,8 +18,10 @@ MODEL, DATA, REWARD = "model", "data", "reward"
 LANES = {MODEL: 0.0, DATA: -1.25, REWARD: -2.5}
 KINDS = {
     "reasoning_rl": ("reinforcement learning", MODEL, "#cfe1f5"),
+    "preference_rl": ("RL with reward models", MODEL, "#cfe1f5"),
     "ppo": ("PPO with a critic", MODEL, "#cfe1f5"),
     "sft": ("fine-tuning", MODEL, "#d5ecdd"),
+    "distill": ("distillation", MODEL, "#d5ecdd"),
     "cold_start": ("cold start", DATA, "#fbe9cf"),
     "rejection_sampling": ("rejection sampling", DATA, "#fbe9cf"),
     "preferences": ("preferences", DATA, "#fbe9cf"),

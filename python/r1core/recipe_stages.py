@@ -226,10 +226,11 @@ class ReasoningRLStage(RLStage, ReasoningRLConfig):
     """A `reasoning_rl` stage of a recipe: GRPO.
 
     Attributes:
-        kind: "reasoning_rl".
+        kind: "reasoning_rl"; "preference_rl" where reward models have their say (R1's second one),
+            by the same algorithm.
     """
 
-    kind: Literal["reasoning_rl"]
+    kind: Literal["reasoning_rl", "preference_rl"]
 
 
 class PPOStage(RLStage, PPOConfig):
@@ -246,14 +247,14 @@ class SFTStage(StageSection, SFTConfig):
     """An `sft` stage of a recipe.
 
     Attributes:
-        kind: "sft".
+        kind: "sft"; "distill" where the examples are another model's (paper, section 2.4).
         data: examples: `prompt` and `completion`, or `messages`; often `{ stage = "cold_start" }`.
         evaluation_data: examples of the evaluation loss; None where the recipe has none.
         evaluation_every: updates between two evaluations; there is one before and one after.
         checkpoint: how often the stage's state is saved, and how much of it is kept.
     """
 
-    kind: Literal["sft"]
+    kind: Literal["sft", "distill"]
     data: DataSpec
     evaluation_data: DataSpec | None = None
     evaluation_every: int = Field(20, ge=1)

@@ -67,7 +67,7 @@ def test_the_six_students_are_the_paper_s(name):
     optimizer = student.optimizer
     assert (recipe.model.path, optimizer.lr) == STUDENTS[name]
     assert (optimizer.schedule, optimizer.min_lr_ratio) == ("cosine", 0.1)
-    assert (student.kind, student.batch_size, student.max_length) == ("sft", 64, 32_768)
+    assert (student.kind, student.batch_size, student.max_length) == ("distill", 64, 32_768)
     assert student.epochs in (2, 3) and student.start == "base"
 
 

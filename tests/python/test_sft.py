@@ -1,6 +1,7 @@
 """Supervised fine-tuning: what is learned, from which data, and that packing changes nothing."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -93,10 +94,8 @@ def test_a_stage_goes_on_bit_for_bit():
 
 def test_every_example_is_seen_once_per_epoch(monkeypatch):
     seen = []
-    import r1core.stages.sft as stage
-
-    real = stage.as_rollouts
-    module = __import__("sys").modules["r1core.stages.sft"]
+    module = sys.modules["r1core.stages.sft"]  # the package's attribute is the function
+    real = module.as_rollouts
     monkeypatch.setattr(module, "as_rollouts", lambda xs: seen.extend(xs) or real(xs))
     list(sft(qwen3_policy(), EXAMPLES, config(epochs=2, batch_size=3)))
     assert len(seen) == 8
