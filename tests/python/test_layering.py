@@ -14,7 +14,17 @@ LAYERS = [  # a module may import from its own layer and from those before it
     {"loss_config", "loss_tokens"},
     {"advantage", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
     {"grpo_loss", "grpo_loss_from_logits", "grpo_loss_from_hidden", "importance", "kl"},
-    {"forward", "hf_sampling", "lora", "policy", "checkpoint", "rewards", "data", "worlds"},
+    {
+        "forward",
+        "hf_sampling",
+        "lora",
+        "policy",
+        "checkpoint",
+        "rewards",
+        "data",
+        "eval_sets",
+        "worlds",
+    },
     {"sampling", "selection", "reward_model"},
     {"stages"},
     {

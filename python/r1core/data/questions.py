@@ -83,6 +83,13 @@ def load_questions(
     rows = [rows[index] for index in rows_of_part(rows, spec)]
     if spec.order_by is not None and spec.pass_rate is None:
         difficulties(rows, spec.order_by)  # fails now rather than when training begins
+    return templated(rows, spec, tokenizer, max_prompt_tokens)
+
+
+def templated(
+    rows: Sequence[Row], spec: DataSpec, tokenizer: Any, max_prompt_tokens: int | None
+) -> Questions:
+    """Return rows that have a "prompt" as questions, without those that are too long."""
     apply = template_function(spec, tokenizer)
     prompts = [apply(row["prompt"], index) for index, row in enumerate(rows)]
     kept = short_prompts(prompts, spec, tokenizer, max_prompt_tokens)

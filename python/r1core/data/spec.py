@@ -65,6 +65,7 @@ class DataSpec(BaseModel):
             Columns that are not named here reach the rewards under their own names.
         name: the configuration of a hub dataset ("main" of openai/gsm8k), or of a world's problems
             ("general" of bilingual).
+        revision: commit, tag or branch of a data set on the hub; None takes the newest.
         template: what the policy sees of a question: R1-Zero's plain-text template, a chat message,
             or the question as it is.
         limit: use the first so many rows.
@@ -96,6 +97,7 @@ class DataSpec(BaseModel):
     completion: str = "completion"
     columns: dict[str, str] = Field(default_factory=dict)
     name: str | None = None
+    revision: str | None = None
     template: Literal["r1_zero", "chat", "none"] = "none"
     limit: int | None = Field(default=None, ge=1)
     max_prompt_length: int | None = Field(default=None, ge=1)
