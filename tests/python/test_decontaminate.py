@@ -35,7 +35,7 @@ def test_ten_words_are_a_match_and_nine_are_not():
     assert removed("Once " + " ".join(WORDS[3:12]) + " more", n=9)
 
 
-@pytest.mark.parametrize("changed", range(9, len(WORDS) - 9))
+@pytest.mark.parametrize("changed", range(len(WORDS)))
 def test_one_changed_word_in_the_middle_hides_a_gram_only_if_none_is_left(changed):
     words = [*WORDS[:changed], "seven", *WORDS[changed + 1 :]]
     assert removed(" ".join(words)) == (changed >= 10 or len(WORDS) - changed - 1 >= 10)
