@@ -42,6 +42,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "panels",
         "plots",
         "level_plot",
+        "published",
     },
     {"report", "manifest", "recipe_stages", "recipe", "interrupt", "diagnosis", "trackers"},
     {"run_directory", "models", "stage_data", "reward_sections", "verify_file"},
