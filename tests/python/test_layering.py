@@ -46,11 +46,11 @@ LAYERS = [  # a module may import from its own layer and from those before it
     },
     {"report", "manifest", "recipe_stages", "recipe", "interrupt", "diagnosis", "trackers"},
     {"run_directory", "models", "stage_data", "reward_sections", "verify_file"},
-    {"benchmarks", "stage_setup"},
+    {"benchmarks", "stage_setup", "evaluation"},
     {"stage_run"},
     {"rl_run", "sft_run", "dataset_run", "reward_model_run"},
     {"pipeline", "doctor"},
-    {"cli", "__main__", "__init__"},
+    {"cli", "cli_eval", "__main__", "__init__"},
 ]
 # A world's base is trained by the pretrain stage, which knows nothing of worlds.
 ALLOWED = {("worlds", "stages")}
