@@ -16,6 +16,7 @@ from rich.text import Text
 from r1core.benchmarks import Benchmark, load_benchmarks
 from r1core.checkpoint import Checkpoint
 from r1core.dataset_run import DatasetRun, rounds_done
+from r1core.evaluate_run import run_evaluation
 from r1core.interrupt import Interrupt
 from r1core.manifest import describe_run
 from r1core.models import RecipeModels
@@ -23,6 +24,7 @@ from r1core.policy import describe
 from r1core.recipe import Recipe, RecipeError
 from r1core.recipe_stages import (
     DatasetStage,
+    EvaluateStage,
     ReasoningRLStage,
     RewardModelStage,
     SFTStage,
@@ -151,8 +153,8 @@ def run_stages(
 
 
 def last_checkpoint(directory: Path, stage: Stage) -> Checkpoint | None:
-    """Return where a stage goes on from; None where it begins, or keeps a journal instead."""
-    if isinstance(stage, DatasetStage):
+    """Return where a stage goes on from; None where it begins, or has no steps to save."""
+    if isinstance(stage, DatasetStage | EvaluateStage):
         return None
     return stage_checkpoints(directory, stage).latest()
 
@@ -173,6 +175,9 @@ def run_stage(stage: Stage, context: StageContext, checkpoint: Checkpoint | None
         questions = source_questions(stage, models, directory)
         policy = models.start(stage, directory)
         DatasetRun(stage, seed, questions, policy, writer, interrupt).run()
+        return
+    if isinstance(stage, EvaluateStage):
+        run_evaluation(stage, seed, models, writer, interrupt)
         return
     if isinstance(stage, RewardModelStage):
         policy = models.start(stage, directory)

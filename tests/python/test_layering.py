@@ -48,7 +48,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
     {"run_directory", "models", "stage_data", "reward_sections", "verify_file"},
     {"benchmarks", "stage_setup", "evaluation"},
     {"stage_run"},
-    {"rl_run", "sft_run", "dataset_run", "reward_model_run"},
+    {"rl_run", "sft_run", "dataset_run", "reward_model_run", "evaluate_run"},
     {"pipeline", "doctor"},
     {"cli", "cli_eval", "__main__", "__init__"},
 ]

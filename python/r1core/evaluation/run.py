@@ -54,6 +54,7 @@ def evaluate_questions(
     *,
     model: str = "",
     on_progress: Callable[..., None] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> Result:
     """Sample k answers to each question and grade them.
 
@@ -65,6 +66,8 @@ def evaluate_questions(
         sampling: n is k (paper: temperature 0.6, top-p 0.95, 32,768 tokens).
         model: what the manifest calls the policy.
         on_progress: called with (completions finished, tokens=...).
+        check: called after every part of about a thousand completions; what it raises ends the
+            evaluation.
 
     Raises:
         ValueError: no question fits the context.
@@ -81,6 +84,8 @@ def evaluate_questions(
             policy, asked, sampling, range(start, min(start + size, count)), len(rows), on_progress
         )
         rows += part.rows
+        if check is not None:
+            check()
     names = [spec.name for spec in asked.rewards]
     manifest = describe_evaluation(policy, asked, sampling, model)
     return Result(summarize(rows, names, sampling.n), rows, manifest)
