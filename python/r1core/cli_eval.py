@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from r1core.types import SamplingParams
 
 PAPER_MAX_NEW_TOKENS = 32_768  # appendix D.1
-USUAL_SAMPLES = 4  # where the paper names no k
 
 app = typer.Typer()
 
@@ -85,7 +84,7 @@ def evaluate_model(
         options |= {"prompt": prompt, "answer": answer}
     asked = ask(policy, set_, data, world, options)
     sampling = SamplingParams(
-        n=samples or asked.samples or USUAL_SAMPLES,
+        n=samples or asked.samples,
         temperature=temperature,
         top_p=top_p,
         max_new_tokens=limit,

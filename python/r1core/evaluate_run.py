@@ -24,8 +24,6 @@ from r1core.tracking import RunWriter
 from r1core.types import SamplingParams
 from r1core.worlds import World
 
-USUAL_SAMPLES = 4  # where the paper names no k
-
 
 def run_evaluation(
     stage: EvaluateStage, seed: int, models: RecipeModels, writer: RunWriter, interrupt: Interrupt
@@ -42,7 +40,7 @@ def run_evaluation(
     policy = models.start(stage, writer.directory)
     asked = asked_questions(stage, policy, models.world, writer.directory)
     sampling = SamplingParams(
-        n=stage.samples or asked.samples or USUAL_SAMPLES,
+        n=stage.samples or asked.samples,
         temperature=stage.temperature,
         top_p=stage.top_p,
         max_new_tokens=stage.max_new_tokens,

@@ -11,6 +11,8 @@ from r1core.data import DataSpec, Questions, load_questions
 from r1core.eval_sets import load_eval_set
 from r1core.rewards import RewardSpec
 
+USUAL_SAMPLES = 4  # where the paper names no k
+
 Template = Literal["r1_zero", "chat", "none"]
 
 
@@ -25,7 +27,7 @@ class AskedQuestions:
         rewards: "accuracy", or else the first, says what is correct.
         template: what the policy sees around a question.
         shots: worked examples before each question.
-        samples: the paper's answers per question; None where it names none.
+        samples: usual answers per question: the paper's k where it names one.
     """
 
     name: str
@@ -34,7 +36,7 @@ class AskedQuestions:
     rewards: list[RewardSpec]
     template: Template
     shots: int = 0
-    samples: int | None = None
+    samples: int = USUAL_SAMPLES
 
 
 def ask_set(
@@ -86,7 +88,7 @@ def ask_set(
         rewards=[*loaded.set.rewards(), *(RewardSpec.resolve(reward) for reward in rewards)],
         template=template,
         shots=shots,
-        samples=loaded.set.samples,
+        samples=loaded.set.samples or USUAL_SAMPLES,
     )
 
 
