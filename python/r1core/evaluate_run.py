@@ -10,6 +10,7 @@ import rich
 from r1core.checkpoint import whole_directory
 from r1core.data import load_questions
 from r1core.evaluation import AskedQuestions, ask_set, evaluate_questions, write_result
+from r1core.evaluation.run import check_some
 from r1core.evaluation.table import print_result
 from r1core.interrupt import Interrupt
 from r1core.models import RecipeModels
@@ -61,6 +62,18 @@ def run_evaluation(
     with whole_directory(stage_output(writer.directory, stage)) as output:
         write_result(output, result)
     print_result(result, rich.get_console())
+
+
+def check_evaluation(stage: EvaluateStage, models: RecipeModels) -> None:
+    """Load the questions of a stage that waits for no other: a wrong setting fails before training.
+
+    Raises:
+        ValueError: they cannot be read, or none fits the model's context.
+    """
+    if stage.needs():
+        return
+    asked = asked_questions(stage, models.root(stage.start), models.world, Path())
+    check_some(asked, stage.max_new_tokens)
 
 
 def asked_questions(

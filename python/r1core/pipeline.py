@@ -16,7 +16,7 @@ from rich.text import Text
 from r1core.benchmarks import Benchmark, load_benchmarks
 from r1core.checkpoint import Checkpoint
 from r1core.dataset_run import DatasetRun, rounds_done
-from r1core.evaluate_run import run_evaluation
+from r1core.evaluate_run import check_evaluation, run_evaluation
 from r1core.interrupt import Interrupt
 from r1core.manifest import describe_run
 from r1core.models import RecipeModels
@@ -96,6 +96,9 @@ def is_unfinished(recipe: Recipe, directory: Path) -> bool:
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
     """Load the data of the stages that wait for no other: a wrong setting fails before training."""
+    for stage in recipe.stage:
+        if isinstance(stage, EvaluateStage):
+            check_evaluation(stage, models)
     return {
         stage.name: StageSetup.prepare(recipe, stage, models)
         for stage in recipe.stage

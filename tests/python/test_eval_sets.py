@@ -1,6 +1,7 @@
 """Evaluation sets: each read from a small file in the columns it is published in."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,16 @@ ROWS = {
     "gpqa_diamond": GPQA,
     **CODE,
 }
+
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs GSM8K in {REAL}")
+def test_every_gsm8k_solution_as_a_worked_example_ends_in_its_gold():
+    rows = load_eval_set("gsm8k", path=REAL).questions.rows
+    verdicts = verify_math([row["worked"] for row in rows], [row["answer"] for row in rows])
+    assert len(rows) == 1319 and {verdict.status for verdict in verdicts} == {"correct"}
 
 
 @pytest.fixture

@@ -78,3 +78,13 @@ def test_a_finished_evaluation_is_not_asked_again(recipe, tmp_path, monkeypatch)
 def test_a_mistake_is_found_when_the_recipe_is_read(recipe, changes, message):
     with pytest.raises(RecipeError, match=message):
         recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"path": "nowhere.jsonl"}, "path must exist"), ({"max_new_tokens": 511}, "are longer")],
+)
+def test_questions_that_cannot_be_asked_cost_no_training(recipe, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run_recipe(recipe(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -72,11 +72,7 @@ def evaluate_questions(
     Raises:
         ValueError: no question fits the context.
     """
-    if not len(asked.questions):
-        raise ValueError(
-            f"eval: questions must fit the model's context with max_new_tokens = "
-            f"{sampling.max_new_tokens}; all {asked.questions.dropped} of {asked.source} are longer"
-        )
+    check_some(asked, sampling.max_new_tokens)
     rows: list[dict[str, Any]] = []
     size, count = max(1, ROWS_AT_ONCE // sampling.n), len(asked.questions)
     for start in range(0, count, size):
@@ -89,6 +85,15 @@ def evaluate_questions(
     names = [spec.name for spec in asked.rewards]
     manifest = describe_evaluation(policy, asked, sampling, model)
     return Result(summarize(rows, names, sampling.n), rows, manifest)
+
+
+def check_some(asked: AskedQuestions, max_new_tokens: int) -> None:
+    """Raise ValueError where no question is left to ask."""
+    if not len(asked.questions):
+        raise ValueError(
+            f"eval: questions must fit the model's context with max_new_tokens = "
+            f"{max_new_tokens}; all {asked.questions.dropped} of {asked.source} are longer"
+        )
 
 
 def evaluate_part(
