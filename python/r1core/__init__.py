@@ -11,6 +11,7 @@ One step of the algorithm is one module, in the order of the data: `sampling`, `
 
 from r1core import stages
 from r1core.advantage import group_advantage
+from r1core.eval_sets import load_eval_set
 from r1core.gae import gae, whiten
 from r1core.grpo_loss import LossConfig, LossMetrics, LossNormalizer, grpo_loss, loss_normalizer
 from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
@@ -50,6 +51,7 @@ __all__ = [
     "importance_weights",
     "kl_penalty",
     "load_adapter",
+    "load_eval_set",
     "load_world",
     "loss_normalizer",
     "merge_lora",

@@ -1,4 +1,4 @@
-"""The command line: `r1core run`, `r1core demo`, `r1core verify`, `r1core doctor`."""
+"""The command line: `r1core run`, `demo`, `eval`, `compare`, `published`, `verify`, `doctor`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from r1core import cli_eval
+
 if TYPE_CHECKING:
     from r1core.recipe import Recipe
 
@@ -20,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_eval.app)
 
 Set = Annotated[
     list[str] | None,

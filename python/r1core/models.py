@@ -9,7 +9,7 @@ from r1core.lora import add_lora, load_adapter
 from r1core.policy import Policy
 from r1core.progress import progress_callback
 from r1core.recipe import Recipe
-from r1core.recipe_stages import ModelSection, Stage
+from r1core.recipe_stages import EvaluateStage, ModelSection, Stage
 from r1core.types import StepStats
 from r1core.worlds import World, load_world
 from r1core.worlds.base import BaseShape, base_policy
@@ -37,6 +37,17 @@ class RecipeModels:
         while start in starts:
             start = starts[start]
         return start if start in self.recipe.models else "base"
+
+    def weights_of(self, start: str) -> str:
+        """Return the start whose weights another one is: an `evaluate` stage has its own start's.
+
+        Args:
+            start: a stage, a model or a directory.
+        """
+        passed_on = {x.name: x.start for x in self.recipe.stage if isinstance(x, EvaluateStage)}
+        while start in passed_on:
+            start = passed_on[start]
+        return start
 
     def section(self, start: str) -> ModelSection:
         """Return the settings of the model that a stage that starts there descends from."""
@@ -66,11 +77,13 @@ class RecipeModels:
 
     def start(self, stage: Stage, directory: Path) -> Policy:
         """Return the policy that a stage starts from: the root itself where nothing needs it."""
-        if stage.start == self.root_name(stage.start):
-            last = not any(x.start == stage.start for x in self.recipe.stage if x is not stage)
-            root = self.root(stage.start)
+        start = self.weights_of(stage.start)
+        if start == self.root_name(start):
+            others = (x for x in self.recipe.stage if x is not stage)
+            last = not any(self.weights_of(x.start) == start for x in others)
+            root = self.root(start)
             return root if last else root.trainable_copy()
-        return self.finished(stage.start, directory)
+        return self.finished(start, directory)
 
     def finished(self, name: str, directory: Path) -> Policy:
         """Return the policy that a stage has written, or a directory's."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from r1core.benchmarks import Benchmark, load_benchmarks
 from r1core.checkpoint import Checkpoint
 from r1core.dataset_run import DatasetRun, rounds_done
+from r1core.evaluate_run import check_evaluation, run_evaluation
 from r1core.interrupt import Interrupt
 from r1core.manifest import describe_run
 from r1core.models import RecipeModels
@@ -23,6 +24,7 @@ from r1core.policy import describe
 from r1core.recipe import Recipe, RecipeError
 from r1core.recipe_stages import (
     DatasetStage,
+    EvaluateStage,
     PPOStage,
     RewardModelStage,
     RLStage,
@@ -103,6 +105,9 @@ def is_unfinished(recipe: Recipe, directory: Path) -> bool:
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
     """Load the data of the stages that wait for no other: a wrong setting fails before training."""
+    for stage in recipe.stage:
+        if isinstance(stage, EvaluateStage):
+            check_evaluation(stage, models)
     return {
         stage.name: StageSetup.prepare(recipe, stage, models)
         for stage in recipe.stage
@@ -190,8 +195,8 @@ def check_needs(recipe: Recipe, left: Sequence[Stage], finished: Sequence[str]) 
 
 
 def last_checkpoint(directory: Path, stage: Stage) -> Checkpoint | None:
-    """Return where a stage goes on from; None where it begins, or keeps a journal instead."""
-    if isinstance(stage, DatasetStage):
+    """Return where a stage goes on from; None where it begins, or has no steps to save."""
+    if isinstance(stage, DatasetStage | EvaluateStage):
         return None
     return stage_checkpoints(directory, stage).latest()
 
@@ -212,6 +217,9 @@ def run_stage(stage: Stage, context: StageContext, checkpoint: Checkpoint | None
         questions = source_questions(stage, models, directory)
         policy = models.start(stage, directory)
         DatasetRun(stage, seed, questions, policy, writer, interrupt).run()
+        return
+    if isinstance(stage, EvaluateStage):
+        run_evaluation(stage, seed, models, writer, interrupt)
         return
     if isinstance(stage, RewardModelStage):
         policy = models.start(stage, directory)

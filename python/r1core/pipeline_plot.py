@@ -22,6 +22,7 @@ KINDS = {
     "ppo": ("PPO with a critic", MODEL, "#cfe1f5"),
     "sft": ("fine-tuning", MODEL, "#d5ecdd"),
     "distill": ("distillation", MODEL, "#d5ecdd"),
+    "evaluate": ("evaluation", MODEL, "#eceff3"),
     "cold_start": ("cold start", DATA, "#fbe9cf"),
     "rejection_sampling": ("rejection sampling", DATA, "#fbe9cf"),
     "preferences": ("preferences", DATA, "#fbe9cf"),

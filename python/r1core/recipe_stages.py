@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1core.checkpoint import CheckpointConfig
 from r1core.data import DataSpec
+from r1core.eval_sets import find_eval_set
 from r1core.lora import LoraSettings
 from r1core.rewards.spec import Isolation
 from r1core.stages.chat_model import ChatModelConfig
@@ -359,6 +360,57 @@ class RewardModelStage(StageSection, RewardModelConfig):
     checkpoint: CheckpointConfig = CheckpointConfig()
 
 
+class EvaluateStage(StageSection):
+    """An `evaluate` stage of a recipe: asks the policy that it starts from, and passes it on.
+
+    Its result is in `stages/<name>`, as `r1core eval` writes it. A stage that starts from it starts
+    from the same weights.
+
+    Attributes:
+        kind: "evaluate".
+        set: name of an evaluation set; one of set and data is given.
+        path: local copy of the set.
+        data: questions of any other kind.
+        rewards: what grades data, accuracy where there is none; of a set, further figures.
+        questions: how many; None asks all. Of data, the first ones.
+        shots: worked examples before each question of a set.
+        shots_path: file of worked examples.
+        template: what the policy sees around a set's question; None takes "chat" where its
+            tokenizer has a chat template, else "none".
+        samples: k, answers per question; None takes the paper's k for the set, or 4.
+        temperature: sampling temperature (paper: 0.6).
+        top_p: nucleus mass (paper: 0.95).
+        max_new_tokens: completion limit in tokens (paper: 32,768).
+    """
+
+    kind: Literal["evaluate"]
+    set: str | None = None
+    path: str | None = None
+    data: DataSpec | None = None
+    rewards: list[RewardSection] = []
+    questions: int | None = Field(None, ge=1)
+    shots: int = Field(0, ge=0)
+    shots_path: str | None = None
+    template: Literal["r1_zero", "chat", "none"] | None = None
+    samples: int | None = Field(None, ge=1)
+    temperature: float = Field(0.6, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(256, ge=1)
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EvaluateStage:
+        if (self.set is None) == (self.data is None):
+            raise ValueError("an evaluate stage needs exactly one of set and data")
+        of_set = (self.path, self.shots_path, self.template, self.shots or None)
+        if self.set is not None:
+            find_eval_set(self.set).rewards()
+        elif any(value is not None for value in of_set):
+            raise ValueError("path, shots, shots_path and template go with set; data has its own")
+        return self
+
+
 TrainingStage = RLStage | SFTStage | RewardModelStage
 DatasetStage = ColdStartStage | RejectionSamplingStage | PreferenceStage
 Stage = Annotated[
@@ -368,6 +420,7 @@ Stage = Annotated[
     | ColdStartStage
     | RejectionSamplingStage
     | PreferenceStage
-    | RewardModelStage,
+    | RewardModelStage
+    | EvaluateStage,
     Field(discriminator="kind"),
 ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1core.level_plot import level_picture
 from r1core.markdown import fence, plain, table, title
 from r1core.plots import SMOOTHED_FROM, phase_seconds, write_plots
 from r1core.readable import clock_text
@@ -123,6 +124,7 @@ def stage_section(stage: StageRecord, directory: Path) -> list[str]:
         *blocks,
         *image("learning", plots),
         *level_section(ends),
+        *level_picture(stage, directory),
         *image("optimisation", plots),
         *time_section(stage, plots),
         *transcript_section(ends),

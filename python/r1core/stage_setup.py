@@ -79,6 +79,9 @@ class StageSetup:
         if questions.dropped:
             dropped = f"{questions.dropped} of {questions.dropped + len(questions)} prompts dropped"
             rich.print(Text(f"{stage.name}: {dropped}: too long"))
+        if questions.contaminated:
+            removed = f"{questions.contaminated} prompts removed"
+            rich.print(Text(f"{stage.name}: {removed}: they share words with an evaluation"))
         if len(questions) < stage.questions_per_step:
             raise RecipeError(
                 f"stage {stage.name!r}: data must hold at least questions_per_step = "

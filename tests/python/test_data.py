@@ -46,7 +46,7 @@ def test_files_and_directories_of_every_format_hold_the_same_questions(tmp_path,
 
 
 def test_a_hub_name_goes_through_datasets(monkeypatch):
-    def load_dataset(path, name, split):
+    def load_dataset(path, name, split, revision):
         assert (path, name, split) == ("openai/gsm8k", "main", "test")
         return datasets.Dataset.from_list(ROWS)
 
@@ -56,7 +56,7 @@ def test_a_hub_name_goes_through_datasets(monkeypatch):
 
 
 def test_a_hub_name_that_is_not_there_is_one_line(monkeypatch):
-    def load_dataset(path, name, split):
+    def load_dataset(path, name, split, revision):
         raise ConnectionError("Couldn't reach it\nRetrying")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from r1core.data.decontaminate import clean_rows
 from r1core.data.sources import Row, Table, read_rows
 from r1core.data.spec import DataSpec
 from r1core.data.split import rows_of_part
@@ -65,7 +66,7 @@ def load_examples(
     if not table.rows:
         raise ValueError(f"load_examples: data must have rows; {spec.source} has none")
     asked = [{"prompt": row.get(spec.prompt) or row.get("messages")} for row in table.rows]
-    rows = [table.rows[index] for index in rows_of_part(asked, spec)]
+    rows = clean_rows([table.rows[index] for index in rows_of_part(asked, spec)], spec)
     apply = template_function(spec, policy.tokenizer)
     pairs = [
         (apply(prompt, index), completion)

@@ -10,10 +10,11 @@ import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from r1core.data.columns import arrange_columns
+from r1core.data.decontaminate import clean_rows
 from r1core.data.sampler import difficulties
 from r1core.data.sources import Row, Table, read_rows
 from r1core.data.spec import DataSpec
@@ -34,12 +35,14 @@ class Questions:
         prompts: one per row, templated.
         dropped: rows left out because their prompt is too long.
         fingerprint: SHA-256 of rows and templated prompts; two runs with the same saw the same.
+        contaminated: rows left out because they share an n-gram with an evaluation.
     """
 
     rows: Sequence[Row]
     prompts: Sequence[Prompt]
     dropped: int
     fingerprint: str
+    contaminated: int = 0
 
     def __len__(self) -> int:
         """Return the number of questions."""
@@ -81,8 +84,20 @@ def load_questions(
         raise ValueError(f"load_questions: data must have rows; {spec.source} has none")
     rows = arrange_columns(table, spec)
     rows = [rows[index] for index in rows_of_part(rows, spec)]
+    clean = clean_rows(rows, spec)
+    contaminated, rows = len(rows) - len(clean), clean
+    if not rows:
+        raise ValueError(f"load_questions: decontaminate must leave rows of {spec.source}; got 0")
     if spec.order_by is not None and spec.pass_rate is None:
         difficulties(rows, spec.order_by)  # fails now rather than when training begins
+    found = templated(rows, spec, tokenizer, max_prompt_tokens)
+    return replace(found, contaminated=contaminated)
+
+
+def templated(
+    rows: Sequence[Row], spec: DataSpec, tokenizer: Any, max_prompt_tokens: int | None
+) -> Questions:
+    """Return rows that have a "prompt" as questions, without those that are too long."""
     apply = template_function(spec, tokenizer)
     prompts = [apply(row["prompt"], index) for index, row in enumerate(rows)]
     kept = short_prompts(prompts, spec, tokenizer, max_prompt_tokens)

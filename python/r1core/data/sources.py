@@ -20,6 +20,7 @@ class Source(Protocol):
     path: str | None
     split: str
     name: str | None
+    revision: str | None
     limit: int | None
 
 
@@ -197,7 +198,7 @@ def read_dataset(path: str, spec: Source) -> Table:
             found = datasets.load_from_disk(path)
             rows = found[spec.split] if isinstance(found, datasets.DatasetDict) else found
         else:
-            rows = datasets.load_dataset(path, spec.name, split=spec.split)
+            rows = datasets.load_dataset(path, spec.name, split=spec.split, revision=spec.revision)
     except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(
             f"load_questions: path must be a file, a directory or a data set on the hub; got "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -65,6 +65,7 @@ class DataSpec(BaseModel):
             Columns that are not named here reach the rewards under their own names.
         name: the configuration of a hub dataset ("main" of openai/gsm8k), or of a world's problems
             ("general" of bilingual).
+        revision: commit, tag or branch of a data set on the hub; None takes the newest.
         template: what the policy sees of a question: R1-Zero's plain-text template, a chat message,
             or the question as it is.
         limit: use the first so many rows.
@@ -83,6 +84,9 @@ class DataSpec(BaseModel):
             easy. "pass_rate" is known to be that way round.
         pass_rate: train on the prompts only that the stage's first policy sometimes solves; adds
             the column "pass_rate".
+        decontaminate: evaluation sets by name ("gsm8k") or files of questions; rows that share an
+            n-gram with one of their questions are left out (paper, appendix D.1).
+        decontaminate_ngram: words of such an n-gram (paper: 10).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -96,6 +100,7 @@ class DataSpec(BaseModel):
     completion: str = "completion"
     columns: dict[str, str] = Field(default_factory=dict)
     name: str | None = None
+    revision: str | None = None
     template: Literal["r1_zero", "chat", "none"] = "none"
     limit: int | None = Field(default=None, ge=1)
     max_prompt_length: int | None = Field(default=None, ge=1)
@@ -106,6 +111,8 @@ class DataSpec(BaseModel):
     order: Literal["shuffled", "given", "easy_first"] = "shuffled"
     order_by: str | None = Field(default=None, min_length=1)
     pass_rate: DifficultyFilter | None = None
+    decontaminate: list[str] = Field(default_factory=list)
+    decontaminate_ngram: int = Field(default=10, ge=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
@@ -160,7 +167,8 @@ class DataSpec(BaseModel):
         Raises:
             ValueError: files named one by one or by a pattern, nothing of which is held out.
         """
-        plain = {"order": "shuffled", "order_by": None, "pass_rate": None}
+        plain: dict[str, Any] = {"order": "shuffled", "order_by": None, "pass_rate": None}
+        plain["decontaminate"] = []  # which would leave nothing of the evaluation itself
         if self.is_split:
             return self.model_copy(update=plain | {"part": "eval"})
         path = Path(self.path or "").expanduser()

@@ -14,10 +14,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from r1core.policy import Policy
-from r1core.rewards import RewardSpec, score_rollouts, verify_math
+from r1core.rewards import (
+    RewardSpec,
+    choice_reward,
+    score_rollouts,
+    verify_choice,
+    verify_math,
+)
 from r1core.rewards.functions import gold_text
 from r1core.sampling import sample_groups
 from r1core.stages.at_k import half_interval, pass_at_k, vote
+from r1core.stages.levels import level_metrics
 from r1core.types import Prompt, SamplingParams
 from r1core.words import count_reflective_words
 
@@ -65,6 +72,8 @@ def evaluate(
     rewards: Sequence[RewardSpec],
     sampling: SamplingParams,
     on_step: Callable[..., None] | None = None,
+    *,
+    prompt_uids: Sequence[int] | None = None,
 ) -> Evaluation:
     """Sample k answers per question and grade them.
 
@@ -78,15 +87,16 @@ def evaluate(
         rewards: what grades the answers.
         sampling: n is k.
         on_step: called by the engine while it decodes.
+        prompt_uids: P counters of the random generator; None numbers the prompts from 0.
     """
-    rollouts = sample_groups(policy, prompts, sampling, on_step=on_step)
+    rollouts = sample_groups(policy, prompts, sampling, on_step=on_step, prompt_uids=prompt_uids)
     table = score_rollouts(rollouts, rewards, columns)
     texts = rollouts.texts()
     asked = columns.get("prompt", prompts)  # as they were before templating
     lengths = rollouts.lengths_N.tolist()
     scores = {name: scores_N.tolist() for name, scores_N in table.scores.items()}
     correctness = "accuracy" if "accuracy" in scores else next(iter(scores))
-    answers = final_answers(texts, columns.get("answer"), sampling.n)
+    answers = final_answers(texts, columns, sampling.n, is_choice(rewards, correctness))
     rows = []
     for n, text in enumerate(texts):
         p, sample = divmod(n, sampling.n)
@@ -95,18 +105,45 @@ def evaluate(
         row |= {name: values[n] for name, values in scores.items()}
         row["accuracy"] = scores[correctness][n]
         rows.append(row | {"found": answers[n], "length": lengths[n]})
-    metrics = evaluation_metrics(rows, list(scores), texts)
-    return Evaluation(metrics | metrics_at_k(rows, sampling.n), rows)
+    return Evaluation(summarize(rows, list(scores), sampling.n), rows)
+
+
+def summarize(
+    rows: Sequence[Mapping[str, Any]], rewards: Sequence[str], samples: int
+) -> dict[str, float]:
+    """Return every metric of an evaluation's rows.
+
+    Args:
+        rows: of all questions, the samples of one together.
+        rewards: the columns that rewards wrote.
+        samples: k, rows per question.
+    """
+    metrics = evaluation_metrics(rows, rewards, [row["completion"] for row in rows])
+    return metrics | metrics_at_k(rows, samples) | level_metrics(rows)
+
+
+def is_choice(rewards: Sequence[RewardSpec], name: str) -> bool:
+    """Tell whether the reward of that name grades letters of options."""
+    functions = [spec.function for spec in rewards if spec.name == name]
+    return any(getattr(function, "func", function) is choice_reward for function in functions)
 
 
 def final_answers(
-    texts: Sequence[str], golds: Sequence[Any] | None, samples: int
+    texts: Sequence[str], columns: Mapping[str, Sequence[Any]], samples: int, choice: bool = False
 ) -> list[str | None]:
-    """Return the final answer in each completion, as written; None where there is none."""
-    if golds is None:
+    """Return the final answer in each completion, as written; None where there is none.
+
+    Of a choice, marks around the letter are left out, so that equal choices are equal texts.
+    """
+    if (golds := columns.get("answer")) is None:
         return [None] * len(texts)
     repeated = [gold_text(golds[n // samples]) for n in range(len(texts))]
-    return [verdict.answer for verdict in verify_math(texts, repeated)]
+    if not choice:
+        return [verdict.answer for verdict in verify_math(texts, repeated)]
+    listed = columns.get("options", columns.get("choices"))
+    options = [listed[n // samples] if listed else None for n in range(len(texts))]
+    answers = [verdict.answer for verdict in verify_choice(texts, repeated, options=options)]
+    return [answer and answer.strip(" $*().:") for answer in answers]
 
 
 def metrics_at_k(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, float]:
