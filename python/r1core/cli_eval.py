@@ -67,6 +67,11 @@ def evaluate_model(
     from r1core.types import SamplingParams
 
     check_source(set_, data, world, model)
+    if set_ is None:
+        of_set = {"--path": path, "--revision": revision, "--shots-path": shots_path}
+        reject_options("--set", of_set | {"--shots": shots or None})
+    if set_ is None and data is None:
+        reject_options("--set and --data", {"--template": template})
     name = f"{last_part(model or world or '')}-{set_ or last_part(data or world or '')}"
     output = output or Path("runs/eval") / name
     check_free(output, overwrite=overwrite)
@@ -129,6 +134,13 @@ def check_source(set_: str | None, data: str | None, world: str | None, model: s
             f"eval: MODEL must be one stage of a run, {model}/stages/NAME; got the run {model}, "
             f"which has {', '.join(stages) or 'none yet'}"
         )
+
+
+def reject_options(scope: str, given: dict[str, Any]) -> None:
+    """Raise ValueError for an option that would change nothing."""
+    for option, value in given.items():
+        if value is not None:
+            raise ValueError(f"eval: {option} must go with {scope}; got {str(value)!r} without")
 
 
 def load_model(model: str | None, world: str | None, dtype: str, device: str) -> Policy:
