@@ -11,7 +11,7 @@ from r1core.models import RecipeModels
 from r1core.policy import Policy
 from r1core.progress import progress_callback
 from r1core.recipe import Recipe
-from r1core.recipe_stages import BenchmarkSection
+from r1core.recipe_sections import BenchmarkSection
 from r1core.reward_sections import resolve_rewards
 from r1core.rewards import RewardSpec
 from r1core.stage_table import PREFIX

@@ -148,7 +148,7 @@ def load_model(model: str | None, world: str | None, dtype: str, device: str) ->
     from transformers.utils import logging
 
     from r1core.models import load_root
-    from r1core.recipe_stages import ModelSection
+    from r1core.recipe_sections import ModelSection
     from r1core.worlds import load_world
 
     logging.disable_progress_bar()

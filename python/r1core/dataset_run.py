@@ -23,7 +23,8 @@ from r1core.interrupt import Interrupt
 from r1core.policy import Policy
 from r1core.progress import progress_callback
 from r1core.recipe import RecipeError
-from r1core.recipe_stages import ColdStartStage, DatasetStage, PreferenceStage, SourceSection
+from r1core.recipe_sections import SourceSection
+from r1core.recipe_stages import ColdStartStage, DatasetStage, PreferenceStage
 from r1core.reward_sections import resolve_rewards
 from r1core.stage_data import DATA_FILE
 from r1core.stage_run import stage_output

@@ -9,7 +9,8 @@ from r1core.lora import add_lora, load_adapter
 from r1core.policy import Policy
 from r1core.progress import progress_callback
 from r1core.recipe import Recipe
-from r1core.recipe_stages import EvaluateStage, ModelSection, Stage
+from r1core.recipe_sections import ModelSection
+from r1core.recipe_stages import EvaluateStage, Stage
 from r1core.types import StepStats
 from r1core.worlds import World, load_world
 from r1core.worlds.base import BaseShape, base_policy

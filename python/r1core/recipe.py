@@ -14,7 +14,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from r1core.recipe_stages import BenchmarkSection, ComparisonSection, ModelSection, Stage
+from r1core.recipe_sections import BenchmarkSection, ComparisonSection, ModelSection
+from r1core.recipe_stages import Stage
 
 PACKAGED_RECIPES = Path(__file__).parent / "recipes"
 

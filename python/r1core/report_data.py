@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r1core.stages.levels import level_key
 from r1core.tracking import list_tables, read_metrics, read_table
 from r1core.words import REFLECTIVE_WORDS
 
@@ -175,13 +176,7 @@ def shares_by_level(rows: Sequence[Row]) -> dict[Any, Share]:
     shares = {
         level: Share(sum(s == 1 for s in found), len(found)) for level, found in scores.items()
     }
-    return dict(sorted(shares.items(), key=lambda item: sort_key(item[0])))
-
-
-def sort_key(level: Any) -> tuple[bool, float, str]:
-    """Order levels: numbers by size, then texts."""
-    number = isinstance(level, (int, float))
-    return not number, float(level) if number else 0.0, str(level)
+    return dict(sorted(shares.items(), key=lambda item: level_key(item[0])))
 
 
 def pair_transcripts(
@@ -199,7 +194,7 @@ def pair_transcripts(
     """
     later = {question_key(row): row for row in reversed(after)}
     questions = list({question_key(row): row for row in reversed(before)}.values())[::-1]
-    questions.sort(key=lambda row: sort_key(row.get("level")))  # stable: the rest as evaluated
+    questions.sort(key=lambda row: level_key(row.get("level")))  # stable: the rest as evaluated
     step = max(1, len(questions) / count)
     picked = [questions[int(index * step)] for index in range(min(count, len(questions)))]
     pairs = [[row, later.get(question_key(row))] for row in picked]

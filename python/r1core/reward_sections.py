@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r1core.recipe_stages import RewardSection
+from r1core.recipe_sections import RewardSection
 from r1core.reward_model import RewardModel
 from r1core.rewards import RewardSpec
 from r1core.rewards.call import accepted_arguments
