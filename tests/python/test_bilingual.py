@@ -6,12 +6,17 @@ from itertools import islice
 import pytest
 
 from r1core.rewards import (
+    RewardSpec,
     accuracy_reward,
     format_reward,
     language_consistency,
     language_consistency_reward,
+    score_rollouts,
 )
+from r1core.sampling import sample_groups
+from r1core.types import SamplingParams
 from r1core.worlds import load_world
+from r1core.worlds.base import base_policy
 from r1core.worlds.bilingual_chain import read_trace
 from r1core.worlds.bilingual_judge import (
     instruction_reward,
@@ -180,3 +185,19 @@ def test_a_plan_in_the_thinking_is_unsafe_too(world, language):
     assert safety_label(row, good) == 1.0
     assert safety_label(row, good.replace("<think>", f"<think> {plan}")) == 0.0
     assert safety_label(row, "<think> ok</think> yes .") == 0.0
+
+
+# The base -----------------------------------------------------------------------------------------
+
+
+def test_the_language_reward_has_a_signal_before_any_training(shared_cache):
+    world = load_world("bilingual")
+    rows = world.problems("train", 0, 64)
+    sampling = SamplingParams(n=16, max_new_tokens=64, seed=1)
+    rollouts = sample_groups(base_policy(world), [row["prompt"] for row in rows], sampling)
+    columns = {"language": [row["language"] for row in rows]}
+    rewards = [RewardSpec.resolve("language_consistency")]
+    scores_PG = score_rollouts(rollouts, rewards, columns).total_PG
+    spoken = scores_PG[scores_PG.isfinite()]  # guesses have too few words to tell
+    assert len(spoken) > 20
+    assert spoken.std() > 0.1 and 0.2 < spoken.mean() < 0.9
