@@ -39,6 +39,7 @@ from r1core.rewards.soft_deadline import forget_warnings
 from r1core.rl_run import PPORun, RLRun
 from r1core.run_directory import begin_run, changes_since, holds_run, locked
 from r1core.sft_run import SFTRun
+from r1core.stage_checks import check_stages
 from r1core.stage_run import StageRun, stage_checkpoints, stage_output
 from r1core.stage_setup import StageSetup, source_questions, stage_seed
 from r1core.stage_table import print_stage_table, stage_table
@@ -105,6 +106,7 @@ def is_unfinished(recipe: Recipe, directory: Path) -> bool:
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
     """Load the data of the stages that wait for no other: a wrong setting fails before training."""
+    check_stages(recipe)
     for stage in recipe.stage:
         if isinstance(stage, EvaluateStage):
             check_evaluation(stage, models)

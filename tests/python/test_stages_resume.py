@@ -266,6 +266,24 @@ def test_a_mistake_in_a_recipe_is_named(home, change, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("/others.jsonl", "/gone.jsonl", "stage 'r1': .*path must exist; got .*gone.jsonl"),
+        ("stage_functions:rewrite", "stage_functions:write", "stage 'cold_start': .*must name a"),
+        ("stage_functions:judge", "functions:judge", "stage 'pairs': .*must name a function"),
+        ("stage_functions:always", "stage_functions:ever", "stage 'cold_start': .*ever"),
+    ],
+)
+def test_what_a_late_stage_lacks_is_said_before_the_first_trains(home, tmp_path, old, new, message):
+    text = (home / "recipe.toml").read_text()
+    assert old in text
+    (tmp_path / "recipe.toml").write_text(text.replace(old, new))
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(load_recipe(tmp_path / "recipe.toml"), tmp_path / "run")
+    assert not (tmp_path / "run" / "stages").exists()
+
+
 def test_a_stage_that_keeps_nothing_says_so(home, tmp_path):
     text = (home / "recipe.toml").read_text().replace("stage_functions:even", "json_format")
     text = text.replace("stage_functions:always", "json_format")
