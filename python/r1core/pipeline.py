@@ -106,7 +106,9 @@ def is_unfinished(recipe: Recipe, directory: Path) -> bool:
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
     """Load the data of the stages that wait for no other: a wrong setting fails before training."""
-    check_stages(recipe)
+    if recipe.model.path is not None:
+        models.root("base")  # a wrong checkpoint is said before its data are fetched
+    check_stages(recipe)  # before an embedded base is pretrained
     for stage in recipe.stage:
         if isinstance(stage, EvaluateStage):
             check_evaluation(stage, models)
