@@ -80,6 +80,10 @@ develop: $(VENV)/.dev  ## Build r1core._C into the source tree (run with PYTHONP
 	  -DR1_WERROR=ON -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja)
 	cmake --build build/dev -j $(JOBS)
 
+constraints: $(VENV)/.torch  ## Let `make test` run with the newest releases, and keep their versions
+	$(BIN)/pip install -q -U ninja $$($(PYTHON) build_support/requirements.py)
+	$(BIN)/pip freeze | grep -vE '^(r1core|torch)\b' > build_support/constraints.txt
+
 clean:  ## Remove what builds and runs made (not .venv)
 	rm -rf build runs python/r1core/*.so
 
@@ -108,8 +112,8 @@ $(BENCH_VENV)/.installed: $(BENCH_VENV)/.torch $(SOURCES) Makefile
 	$(BENCH_VENV)/bin/pip install -q . $(PEERS) -C build-dir=build/bench
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install -q ninja $$($(PYTHON) build_support/requirements.py)
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml build_support/constraints.txt
+	$(BIN)/pip install -q -c build_support/constraints.txt ninja $$($(PYTHON) build_support/requirements.py)
 	@touch $@
 
-.PHONY: help quickstart test test-slow test-arm test-threads fuzz bench bench-llama format format-check install-tests develop clean
+.PHONY: help quickstart test test-slow test-arm test-threads fuzz bench bench-llama format format-check install-tests develop constraints clean

@@ -7,6 +7,7 @@ logits, so their last bits may depend on the batch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -110,6 +111,12 @@ class _Stops(NamedTuple):
         return stopped_R
 
 
+def _cache_name(model: PreTrainedModel) -> str:
+    """Return what the model calls its key-value cache: transformers 5.24 renamed it."""
+    named = inspect.signature(type(model).forward).parameters
+    return "cache" if "cache" in named else "past_key_values"
+
+
 def _decode(
     model: PreTrainedModel,
     prompts: Sequence[Tensor],
@@ -125,17 +132,18 @@ def _decode(
     lengths = attention.sum(-1)
     alive = torch.ones(len(rows), dtype=torch.bool)
     positions = (attention.cumsum(-1) - 1).clamp(min=0)
+    cache_name = _cache_name(model)
     cache = None
     for t in range(result.tokens_NT.shape[1]):
         output = model(
             input_ids=tokens.to(device),
             attention_mask=attention.to(device),
             position_ids=positions.to(device),
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cache_name: cache},
         )
-        cache = getattr(output, "past_key_values", None)
+        cache = getattr(output, cache_name, None)
         if cache is None:
             raise ValueError(
                 f"sample_groups: the model must keep a key-value cache; {type(model).__name__} "

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from r1core.policy import Policy
     from r1core.types import Rollouts
+
+
+_PREFIX = "base_model.model."  # of every name in a PEFT file
 
 
 class LoraSettings(BaseModel):
@@ -64,15 +68,13 @@ def add_lora(policy: Policy, settings: LoraSettings, seed: int | None = None) ->
     with nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        policy.model.add_adapter(config)
-    train_adapter_only(policy)
-    policy.model.eval()
+        _inject(policy, config)
     return policy
 
 
 def has_lora(policy: Policy) -> bool:
     """Return whether the policy carries an adapter."""
-    return bool(getattr(policy.model, "_hf_peft_config_loaded", False))
+    return any(_is_tuner_layer(module) for module in policy.model.modules())
 
 
 def train_adapter_only(policy: Policy) -> None:
@@ -186,7 +188,14 @@ def save_adapter(policy: Policy, path: str | Path) -> None:
     """Write a PEFT directory: adapter_config.json with the base's name, and the adapter."""
     if not has_lora(policy):
         raise ValueError("save_adapter: policy must have an adapter; got one without")
-    policy.model.save_pretrained(path)
+    tensors = _peft().get_peft_model_state_dict(policy.model)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    policy.model.peft_config["default"].save_pretrained(path)
+    save_file(
+        {_PREFIX + name: tensor.contiguous() for name, tensor in tensors.items()},
+        Path(path) / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
 
 
 def load_adapter(policy: Policy, path: str | Path) -> Policy:
@@ -194,19 +203,27 @@ def load_adapter(policy: Policy, path: str | Path) -> Policy:
 
     Raises:
         ImportError: peft is not installed.
-        ValueError: the policy has an adapter already, or there is none at `path`.
+        ValueError: the policy has an adapter already, there is none at `path`, or it is of
+            another model.
     """
-    _peft()
+    peft = _peft()
     if has_lora(policy):
         raise ValueError("load_adapter: policy must have no adapter yet; got one that has")
     if not (Path(path) / "adapter_config.json").exists():
         raise ValueError(f"load_adapter: {path} must hold an adapter_config.json; it does not")
-    conversions = getattr(policy.model, "_weight_conversions", None)
-    policy.model.load_adapter(str(path))
-    # transformers keeps how the adapter's names were read, and would write a merged model's so
-    policy.model._weight_conversions = conversions
-    train_adapter_only(policy)
-    policy.model.eval()
+    _inject(policy, peft.PeftConfig.from_pretrained(path))
+    tensors = peft.load_peft_weights(str(path), device="cpu")
+    tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
+    try:
+        unknown = peft.set_peft_model_state_dict(policy.model, tensors).unexpected_keys
+    except RuntimeError as error:  # torch's, of shapes
+        raise ValueError(
+            f"load_adapter: {path} must be an adapter of this model; {error}"
+        ) from None
+    if unknown:
+        raise ValueError(
+            f"load_adapter: {path} must be an adapter of this model; it has no {unknown[0]}"
+        )
     return policy
 
 
@@ -223,6 +240,16 @@ def merge_lora(policy: Policy) -> Policy:
     if hasattr(model, "peft_config"):
         del model.peft_config
     return Policy(model.requires_grad_(True), policy.tokenizer)
+
+
+def _inject(policy: Policy, config: Any) -> None:
+    """Add a fresh adapter by peft's own door: transformers' asks for versions of peft to come."""
+    config.base_model_name_or_path = policy.model.name_or_path
+    config.inference_mode = False
+    _peft().inject_adapter_in_model(config, policy.model)
+    policy.model._hf_peft_config_loaded = True  # the model's own save_pretrained writes adapters
+    train_adapter_only(policy)
+    policy.model.eval()
 
 
 def _is_tuner_layer(module: Any) -> bool:

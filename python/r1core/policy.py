@@ -288,8 +288,11 @@ class Policy:
         self.model.load_state_dict(state)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write an ordinary Hugging Face directory: model, generation config and tokenizer."""
-        self.model.save_pretrained(path)
+        """Write a Hugging Face directory: model, or of LoRA a PEFT adapter, and tokenizer."""
+        if lora.has_lora(self):
+            lora.save_adapter(self, path)
+        else:
+            self.model.save_pretrained(path)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(path)
 

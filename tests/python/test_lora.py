@@ -256,20 +256,33 @@ def test_what_the_engine_does_not_honour_falls_back_with_its_reason(name):
     changes, reason = UNSUPPORTED[name]
     model = build("qwen3_tied_bias" if name == "lora_bias" else "qwen3")
     settings = {"r": 2, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
-    model.add_adapter(peft.LoraConfig(**(settings | changes)))
+    peft.inject_adapter_in_model(peft.LoraConfig(**(settings | changes)), model)
     assert reason in Engine.supports(model)
     assert Policy(model, None).engine is None
 
 
 def test_two_active_adapters_fall_back_and_either_alone_does_not():
     model = build("qwen3")
-    model.add_adapter(peft.LoraConfig(r=2, target_modules=["q_proj"]), adapter_name="one")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"])
+    peft.inject_adapter_in_model(config, model, "one")
     with pytest.warns(UserWarning, match="multiple adapters"):
-        model.add_adapter(peft.LoraConfig(r=2, target_modules=["q_proj"]), adapter_name="two")
-    model.set_adapter(["one", "two"])
+        peft.inject_adapter_in_model(config, model, "two")
+    layers = [m for m in model.modules() if hasattr(m, "lora_A")]
+
+    def activate(names):
+        for layer in layers:
+            layer.set_adapter(names)
+
+    activate(["one", "two"])
     assert "2 active adapters: one, two" in Engine.supports(model)
-    model.set_adapter("two")
+    activate("two")
     assert Engine.supports(model) is None
+
+
+def test_an_adapter_of_another_model_does_not_load(tmp_path):
+    lora.save_adapter(adapted("llama"), tmp_path)
+    with pytest.raises(ValueError, match="must be an adapter of this model; Error"):
+        lora.load_adapter(Policy(build("qwen3"), None), tmp_path)
 
 
 @pytest.mark.parametrize("make", [qwen2_policy, llama_policy, qwen3_policy])
