@@ -38,4 +38,46 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
 R1_PER_ISA(void attention_cpu(const float* query, KvSpan prefix, KvSpan suffix, std::int64_t heads,
                               std::int64_t head_dim, float scale, float* workspace,
                               float* out) noexcept;)
+
+/// What a query sees.
+struct VisibleSpans {
+  KvSpan prefix, suffix;
+};
+
+/// A part of a sequence for the backward pass: one head's keys and values by position, and their
+/// gradients, whose rows have `stride` floats, head_dim rounded up to a multiple of 16.
+struct KvGradients {
+  const float* key_rows;    // [positions, head_dim]
+  const float* value_rows;  // [positions, head_dim]
+  float* key_gradients;     // [positions, stride], added to
+  float* value_gradients;   // [positions, stride], added to
+};
+
+/// Floats of workspace that the gradient over these many positions needs.
+constexpr std::int64_t attention_gradient_workspace(std::int64_t head_dim, std::int64_t first,
+                                                    std::int64_t second) {
+  return 32 * ((head_dim + 15) / 16 * 16 + first + second);
+}
+
+/// Gradients of attention_cpu for one head of 16 tokens that lie in lanes, with p the softmax's
+/// weights:
+///
+///     dvalue[t] += sum over lanes of p[lane, t] dout[lane]
+///     ds[lane, t] = scale p[lane, t] (dout[lane] . value[t] - sum over u of p[lane, u] dout[lane]
+///     . value[u])
+///     dquery[lane] = sum over t of ds[lane, t] key[t],  dkey[t] += sum over lanes of ds[lane, t]
+///     query[lane]
+///
+/// Numerics: fp32, one chain of fused multiply-adds for each sum, over positions or lanes in order.
+///           The weights are computed again, within rounding of the forward pass's.
+///
+/// @param query, dout  [head_dim, 16]; a lane without a token holds zeros, and sees what another
+/// does
+/// @param visible      [16]; their `keys` and `values` are not read
+/// @param workspace    [attention_gradient_workspace(head_dim, prefix.end, suffix.end)]
+/// @param dquery       [head_dim, 16]
+R1_PER_ISA(void attention_backward_cpu(const float* query, const float* dout,
+                                       const VisibleSpans* visible, const KvGradients& prefix,
+                                       const KvGradients& suffix, std::int64_t head_dim,
+                                       float scale, float* workspace, float* dquery) noexcept;)
 }  // namespace r1::kernels

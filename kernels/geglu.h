@@ -16,4 +16,10 @@ namespace r1::kernels {
 /// @param y         [count]; may be `gate` or `up`
 R1_PER_ISA(void geglu_cpu(const float* gate, const float* up, std::int64_t count,
                           float* y) noexcept;)
+/// Its gradients, and y once more for the gradient of what it is multiplied by.
+///
+/// @param dgate, dup, y  [count]; dgate may be gate itself, dup `up` itself, y dy itself
+R1_PER_ISA(void geglu_backward_cpu(const float* gate, const float* up, const float* dy,
+                                   std::int64_t count, float* dgate, float* dup,
+                                   float* y) noexcept;)
 }  // namespace r1::kernels

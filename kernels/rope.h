@@ -17,4 +17,8 @@ namespace r1::kernels {
 /// @param cos, sin  [panels, head_dim / 2, 16], one position per lane
 R1_PER_ISA(void rope_cpu(float* x, std::int64_t panels, std::int64_t heads, std::int64_t head_dim,
                          const float* cos, const float* sin) noexcept;)
+/// Its gradient, in place: the rotation back.
+R1_PER_ISA(void rope_backward_cpu(float* dx, std::int64_t panels, std::int64_t heads,
+                                  std::int64_t head_dim, const float* cos,
+                                  const float* sin) noexcept;)
 }  // namespace r1::kernels

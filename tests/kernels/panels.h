@@ -50,4 +50,20 @@ inline void expect_near(const std::vector<float>& actual, const std::vector<doub
     ASSERT_NEAR(static_cast<double>(actual[i]), expected[i], tolerance) << "at " << i;
 }
 
+/// The gradient of `loss(x)`, computed in double, by central differences: right to about 1e-8.
+template <class Loss>
+std::vector<double> numeric_gradient(const std::vector<float>& x, Loss loss) {
+  constexpr double kStep = 1e-5;
+  std::vector<double> values(x.begin(), x.end()), gradient(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double held = values[i];
+    values[i] = held + kStep;
+    const double above = loss(values);
+    values[i] = held - kStep;
+    gradient[i] = (above - loss(values)) / (2 * kStep);
+    values[i] = held;
+  }
+  return gradient;
+}
+
 }  // namespace r1::kernels

@@ -1,0 +1,142 @@
+#include "kernels/common/simd.h"
+#include "kernels/linear.h"
+
+namespace r1::kernels::R1_ISA {
+namespace {
+
+// Rows of the gradient that a tile sums: with two registers of columns, 16 or 12 accumulators.
+#if defined(__AVX512F__)
+constexpr int kRows = 8;
+#else
+constexpr int kRows = 4;
+#endif
+constexpr int kColumns = 2 * kPartLanes;
+/// Panels whose part of a column tile stays in the L1 cache: 16 KB.
+constexpr std::int64_t kBlock = 8;
+static_assert(kRowTile % kColumns == 0);
+
+struct Operands {
+  const float* dy;
+  const float* rows;
+  std::int64_t panels, out, in;
+  std::int64_t begin, end;  // the panels of this block
+  float* dw;
+  bool add;  // to what dw holds
+};
+
+/// Stage S of a transposition: lanes with bit S change places with those without it, in the
+/// register S further on.
+template <int S, int... J>
+R1_INLINE void exchange(FloatRegister& a, FloatRegister& b, Indices<J...>) {
+  const IntRegister low = {(J & S ? kPartLanes + J - S : J)...};
+  const IntRegister high = {(J & S ? kPartLanes + J : J + S)...};
+  const FloatRegister first = __builtin_shuffle(a, b, low);
+  b = __builtin_shuffle(a, b, high);
+  a = first;
+}
+
+/// Runs over register pairs (i, i + S).
+template <int S, int... I>
+R1_INLINE void stage(FloatRegister* x, Indices<I...>) {
+  ((I & S ? void() : exchange<S>(x[I], x[I | S], UpTo<kPartLanes>{})), ...);
+}
+
+R1_INLINE void transpose(FloatRegister* x) {
+  constexpr UpTo<kPartLanes> kAll{};
+  stage<1>(x, kAll);
+  stage<2>(x, kAll);
+  if constexpr (kPartLanes > 4) stage<4 % kPartLanes>(x, kAll);
+  if constexpr (kPartLanes > 8) stage<8 % kPartLanes>(x, kAll);
+}
+
+/// kPartLanes columns by kPartLanes rows of a panel.
+template <int... I>
+R1_INLINE void transpose_block(const float* x, float* rows, Indices<I...>) {
+  FloatRegister block[] = {load_register(x + I * kLanes)...};
+  transpose(block);
+  (store_register(rows + I * kRowTile, block[I]), ...);
+}
+
+/// What a column of the gradient holds before this block.
+R1_INLINE FloatRegister held(const Operands& op, const float* dw, std::int64_t columns) {
+  if (!op.add || columns <= 0) return FloatRegister{};
+  if (columns >= kPartLanes) return load_register(dw);
+  float lanes[kPartLanes] = {};
+  for (std::int64_t c = 0; c < columns; ++c) lanes[c] = dw[c];
+  return load_register(lanes);
+}
+
+R1_INLINE void hold(float* dw, FloatRegister sum, std::int64_t columns) {
+  if (columns >= kPartLanes) return store_register(dw, sum);
+  float lanes[kPartLanes];
+  store_register(lanes, sum);
+  for (std::int64_t c = 0; c < columns; ++c) dw[c] = lanes[c];
+}
+
+/// Rows n + R... of the gradient by kColumns columns from k on.
+template <int... R>
+R1_INLINE void tile(const Operands& op, std::int64_t n, std::int64_t k, Indices<R...>) {
+  const float* x = op.rows + k / kRowTile * kRowTile * op.panels * kLanes + k % kRowTile +
+                   op.begin * kLanes * kRowTile;
+  const float* y = op.dy + (op.begin * op.out + n) * kLanes;
+  float* const dw = op.dw + n * op.in + k;
+  const std::int64_t left = op.in - k, right = left - kPartLanes;
+  FloatRegister a[] = {held(op, dw + R * op.in, left)...};
+  FloatRegister b[] = {held(op, dw + R * op.in + kPartLanes, right)...};
+  for (std::int64_t panel = op.begin; panel < op.end; ++panel) {
+    for (int row = 0; row < kLanes; ++row, x += kRowTile) {
+      const FloatRegister xa = load_register(x), xb = load_register(x + kPartLanes);
+      ((a[R] += y[R * kLanes + row] * xa, b[R] += y[R * kLanes + row] * xb), ...);
+    }
+    y += op.out * kLanes;
+  }
+  ((hold(dw + R * op.in, a[R], left), hold(dw + R * op.in + kPartLanes, b[R], right)), ...);
+}
+
+}  // namespace
+
+void linear_rows_cpu(const float* x, std::int64_t begin, std::int64_t end, std::int64_t panels,
+                     std::int64_t width, float* rows) noexcept {
+  for (std::int64_t panel = begin; panel < end; ++panel)
+    for (std::int64_t k = 0; k < width; k += kPartLanes) {
+      const float* const from = x + (panel * width + k) * kLanes;
+      float* const to = rows + k / kRowTile * kRowTile * panels * kLanes +
+                        panel * kLanes * kRowTile + k % kRowTile;
+      if (k + kPartLanes <= width) {
+        for (int lane = 0; lane < kLanes; lane += kPartLanes)
+          transpose_block(from + lane, to + lane * kRowTile, UpTo<kPartLanes>{});
+        continue;
+      }
+      for (int lane = 0; lane < kLanes; ++lane)
+        for (std::int64_t c = 0; c < kPartLanes; ++c)
+          to[lane * kRowTile + c] = k + c < width ? from[c * kLanes + lane] : 0.f;
+    }
+}
+
+void linear_weight_gradient_cpu(const float* dy, const float* rows, std::int64_t panels,
+                                std::int64_t out, std::int64_t in, std::int64_t begin,
+                                std::int64_t end, float* dw, bool add) noexcept {
+  Operands op{dy, rows, panels, out, in, 0, 0, dw, add};
+  for (; op.begin < panels; op.begin = op.end) {
+    op.end = op.begin + kBlock < panels ? op.begin + kBlock : panels;
+    op.add = add || op.begin > 0;
+    for (std::int64_t k = 0; k < in; k += kColumns) {
+      std::int64_t n = begin;
+      for (; n + kRows <= end; n += kRows) tile(op, n, k, UpTo<kRows>{});
+      for (; n + 4 <= end; n += 4) tile(op, n, k, UpTo<4>{});
+      for (; n < end; ++n) tile(op, n, k, UpTo<1>{});
+    }
+  }
+}
+
+void linear_bias_gradient_cpu(const float* dy, std::int64_t panels, std::int64_t out,
+                              std::int64_t begin, std::int64_t end, float* db, bool add) noexcept {
+  for (std::int64_t n = begin; n < end; ++n) {
+    f32x16 sum{};
+    for (std::int64_t panel = 0; panel < panels; ++panel)
+      sum += load(dy + (panel * out + n) * kLanes);
+    db[n] = (add ? db[n] : 0.f) + horizontal_sum(sum);
+  }
+}
+
+}  // namespace r1::kernels::R1_ISA
