@@ -1,17 +1,13 @@
 #include "csrc/engine/engine.h"
 
+#include "csrc/engine/buffer.h"
+
 #include "csrc/bindings/bindings.h"
 
 namespace r1::bindings {
 namespace {
 
 using namespace r1::engine;
-
-/// Ctrl-C: runs on the thread that called from Python, which holds no GIL meanwhile.
-void check_signals() {
-  const py::gil_scoped_acquire gil;
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-}
 
 OnProgress with_gil(const py::object& callback) {
   return [&callback](std::int64_t tokens, std::int64_t finished) {
@@ -85,19 +81,6 @@ py::tuple generate_from_python(const DecoderSpec& spec, const std::vector<at::Te
                         results.entropies, results.lengths, results.stopped);
 }
 
-py::list logprobs_from_python(const DecoderSpec& spec, const std::vector<at::Tensor>& sequences,
-                              const std::vector<std::int64_t>& prompt_lengths, double temperature,
-                              int threads) {
-  std::vector<Scores> scores;
-  {
-    const py::gil_scoped_release release;
-    scores = logprobs(spec, sequences, prompt_lengths, temperature, threads, check_signals);
-  }
-  py::list pairs;
-  for (const Scores& score : scores) pairs.append(py::make_tuple(score.logprobs, score.entropies));
-  return pairs;
-}
-
 }  // namespace
 
 void bind_engine(py::module_& m) {
@@ -113,11 +96,11 @@ void bind_engine(py::module_& m) {
       .def_readwrite("stop_token_ids", &GenerateOptions::stop_token_ids)
       .def_readwrite("slots", &GenerateOptions::slots)
       .def_readwrite("threads", &GenerateOptions::threads);
+  m.def("release_buffers", &release_buffers,
+        "-> bytes; frees the memory that the engine keeps for its next call, at most 1 GB");
   m.def("engine_generate", &generate_from_python, "spec"_a, "prompts"_a, "uids"_a, "seeds"_a,
         "options"_a, "may_end"_a = py::none(), "ends"_a = py::none(), "on_step"_a = py::none(),
         "-> (tokens, logprobs, truncated_logprobs, entropies [N, T], lengths [N], stopped [N])");
-  m.def("engine_logprobs", &logprobs_from_python, "spec"_a, "sequences"_a, "prompt_lengths"_a,
-        "temperature"_a, "threads"_a, "-> [(logprobs, entropies), ...] of the completions");
 }
 
 }  // namespace r1::bindings

@@ -11,5 +11,6 @@ PYBIND11_MODULE(_C, m) {
   bind_logprob(m);
   bind_grpo_loss(m);
   bind_engine(m);
+  bind_training(m);
   bind_build_info(m);
 }

@@ -58,20 +58,4 @@ Completions generate(const DecoderSpec& spec, const Prompts& prompts,
                      const GenerateOptions& options, const StopCheck& stop_check,
                      const OnProgress& on_progress);
 
-/// Scores of one sequence's completion, in nats: float32 [length - prompt_length] each.
-struct Scores {
-  at::Tensor logprobs, entropies;
-};
-
-/// Scores the tokens after each sequence's prompt with the kernels that draw them: the same bits as
-/// `generate` reported. Consecutive sequences with one prompt run it once.
-///
-/// @param sequences       int64 tensors, prompt and completion
-/// @param prompt_lengths  each at least 1 and at most its sequence's length
-/// @param poll            called on the calling thread about every 100 ms; may throw
-/// @throws std::invalid_argument  as above
-std::vector<Scores> logprobs(const DecoderSpec& spec, const std::vector<at::Tensor>& sequences,
-                             const std::vector<std::int64_t>& prompt_lengths, double temperature,
-                             int threads, const std::function<void()>& poll);
-
 }  // namespace r1::engine

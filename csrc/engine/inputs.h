@@ -28,6 +28,21 @@ inline void check_tokens(const char* function, const char* what, const DecoderSp
   }
 }
 
+/// Rejects sequences to score that the model cannot read, or whose prompts are not theirs.
+inline void check_sequences(const char* function, const DecoderSpec& spec,
+                            const std::vector<at::Tensor>& sequences,
+                            const std::vector<std::int64_t>& prompt_lengths, int threads) {
+  check_tokens(function, "sequences", spec, sequences, 0);
+  if (prompt_lengths.size() != sequences.size())
+    reject(function, "prompt_lengths must have one per sequence, ", sequences.size(), "; got ",
+           prompt_lengths.size());
+  if (threads < 1) reject(function, "threads must be >= 1; got ", threads);
+  for (std::size_t i = 0; i < sequences.size(); ++i)
+    if (prompt_lengths[i] < 1 || prompt_lengths[i] > sequences[i].size(0))
+      reject(function, "prompt_lengths[", i, "] must be in [1, ", sequences[i].size(0), "]; got ",
+             prompt_lengths[i]);
+}
+
 inline std::int64_t longest(const std::vector<at::Tensor>& sequences) {
   std::int64_t length = 0;
   for (const at::Tensor& tokens : sequences) length = std::max(length, tokens.size(0));

@@ -18,10 +18,13 @@ namespace r1::engine {
 class KvCache {
  public:
   KvCache(const DecoderSpec& spec, std::int64_t positions)
+      : KvCache(spec, positions, static_cast<std::int64_t>(spec.layers.size())) {}
+  /// @param layers  that it has room for, where a caller needs a few at a time
+  KvCache(const DecoderSpec& spec, std::int64_t positions, std::int64_t layers)
       : kv_heads_(spec.kv_heads),
         head_dim_(spec.head_dim),
         capacity_((positions + 15) / 16 * 16),
-        keys_(static_cast<std::int64_t>(spec.layers.size()) * kv_heads_ * head_size()),
+        keys_(layers * kv_heads_ * head_size()),
         values_(keys_.size()) {}
 
   /// Stores one position of the heads in `heads` from lane `lane` of panels [kv_heads * head_dim,

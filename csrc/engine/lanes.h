@@ -30,11 +30,11 @@ inline std::int64_t panels_of(std::size_t rows) {
 }
 
 /// Some channels of a matrix times whole panels.
-inline void multiply(const at::Tensor& weight, const float* bias, const Buffer& x,
-                     std::int64_t panels, Range channels, Buffer& y, bool add) {
+inline void multiply(const at::Tensor& weight, const float* bias, const float* x,
+                     std::int64_t panels, Range channels, float* y, bool add) {
   const auto run = [&](auto& kernel, const auto* rows) {
-    kernel(x.data(), panels, weight.size(1), rows, bias, weight.size(0), channels.begin,
-           channels.end, y.data(), add);
+    kernel(x, panels, weight.size(1), rows, bias, weight.size(0), channels.begin, channels.end, y,
+           add);
   };
   weight.scalar_type() == at::kFloat ? run(R1_CPU(linear_cpu), data(weight))
                                      : run(R1_CPU(linear_bf16_cpu), bf16_data(weight));
@@ -44,14 +44,14 @@ inline void multiply(const at::Tensor& weight, const float* bias, const Buffer& 
 ///
 /// @param low  the caller's own, [panels, rank, 16]: every thread computes s a x for itself, which
 ///             is cheaper than a meeting, and in the same order whatever its channels
-inline void project(const Linear& linear, const Buffer& x, std::int64_t panels, Range channels,
-                    Buffer& low, Buffer& y, bool add) {
+inline void project(const Linear& linear, const float* x, std::int64_t panels, Range channels,
+                    float* low, float* y, bool add) {
   multiply(linear.weight, linear.bias ? data(*linear.bias) : nullptr, x, panels, channels, y, add);
   if (!linear.low_rank || channels.count() <= 0) return;
   const LowRank& pair = *linear.low_rank;
   const auto scale = static_cast<float>(pair.scale);
   multiply(pair.a, nullptr, x, panels, {0, pair.rank()}, low, false);
-  for (std::int64_t i = 0; i < panels * pair.rank() * kLanes; ++i) low.data()[i] *= scale;
+  for (std::int64_t i = 0; i < panels * pair.rank() * kLanes; ++i) low[i] *= scale;
   multiply(pair.b, nullptr, low, panels, channels, y, true);
 }
 

@@ -75,7 +75,7 @@ std::int64_t DecoderSpec::max_rank() const {
   return rank;
 }
 
-void check_spec(const char* function, const DecoderSpec& spec) {
+void check_decoder(const char* function, const DecoderSpec& spec) {
   if (!spec.embedding.defined() || spec.embedding.dim() != 2)
     reject(function, "embedding must be [vocab, hidden]");
   if (spec.kv_heads < 1 || spec.heads < 1 || spec.heads % spec.kv_heads != 0)
@@ -87,8 +87,12 @@ void check_spec(const char* function, const DecoderSpec& spec) {
   check.vector("inverse_frequencies", spec.inverse_frequencies, spec.head_dim / 2);
   check.matrix("embedding", spec.embedding, {spec.vocab(), spec.hidden()});
   check.vector("final_norm", spec.final_norm, spec.hidden());
-  check.linear("head", spec.head, spec.vocab(), spec.hidden());
   for (const LayerSpec& layer : spec.layers) check_layer(check, spec, layer);
+}
+
+void check_spec(const char* function, const DecoderSpec& spec) {
+  check_decoder(function, spec);
+  Checker(function).linear("head", spec.head, spec.vocab(), spec.hidden());
 }
 
 }  // namespace r1::engine

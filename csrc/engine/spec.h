@@ -49,7 +49,7 @@ struct DecoderSpec {
   Activation activation = Activation::silu;
   std::vector<LayerSpec> layers;
   at::Tensor final_norm;  // [hidden]
-  Linear head;            // [vocab, hidden]
+  Linear head;            // [vocab, hidden]; undefined where nobody needs tokens
 
   std::int64_t vocab() const { return embedding.size(0); }
   std::int64_t hidden() const { return embedding.size(1); }
@@ -57,8 +57,11 @@ struct DecoderSpec {
   std::int64_t max_rank() const;
 };
 
-/// Throws std::invalid_argument unless every tensor is contiguous, on the CPU and of a dtype and
-/// shape that the table allows.
+/// Throws std::invalid_argument unless every tensor but the head's is contiguous, on the CPU and of
+/// a dtype and shape that the table allows.
+void check_decoder(const char* function, const DecoderSpec& spec);
+
+/// `check_decoder`, and the head, too.
 void check_spec(const char* function, const DecoderSpec& spec);
 
 }  // namespace r1::engine

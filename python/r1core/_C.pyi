@@ -161,6 +161,7 @@ class GenerateOptions:
     threads: int
     def __init__(self) -> None: ...
 
+def release_buffers() -> int: ...
 def engine_generate(
     spec: DecoderSpec,
     prompts: Sequence[Tensor],
@@ -171,10 +172,41 @@ def engine_generate(
     ends: Callable[[Tensor], bool] | None = None,
     on_step: Callable[[int, int], object] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
-def engine_logprobs(
-    spec: DecoderSpec,
-    sequences: Sequence[Tensor],
-    prompt_lengths: Sequence[int],
+
+class Keep:
+    nothing: ClassVar[Keep]
+    layers: ClassVar[Keep]
+    all: ClassVar[Keep]
+
+class Forward:
+    def __init__(
+        self,
+        spec: DecoderSpec,
+        sequences: Sequence[Tensor],
+        prompt_lengths: Sequence[int],
+        keep: Keep,
+        threads: int,
+    ) -> None: ...
+    @property
+    def rows(self) -> int: ...
+    def run(self) -> Tensor: ...
+    def backward(self, grad_hidden: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]: ...
+
+def check_sequences(
+    spec: DecoderSpec, sequences: Sequence[Tensor], prompt_lengths: Sequence[int], threads: int
+) -> None: ...
+def parameters_of(spec: DecoderSpec) -> list[Tensor]: ...
+def head_logprobs(
+    head: Linear, hidden: Tensor, tokens: Tensor, temperature: float, threads: int
+) -> tuple[Tensor, Tensor, Tensor]: ...
+def head_logprobs_backward(
+    head: Linear,
+    hidden: Tensor,
+    tokens: Tensor,
+    statistics: Tensor,
+    grad_logprobs: Tensor,
+    grad_entropies: Tensor,
     temperature: float,
+    wanted: Sequence[bool],
     threads: int,
-) -> list[tuple[Tensor, Tensor]]: ...
+) -> list[Tensor | None]: ...

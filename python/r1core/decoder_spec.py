@@ -5,6 +5,7 @@ A field of a config that the table does not honour makes the model unsupported, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ARCHITECTURES = {
-    "gemma": "GemmaForCausalLM",
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
+    "gemma": "Gemma",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
 }
-"""model_type -> the class whose forward the table describes."""
+"""model_type -> what the names of its classes begin with."""
+
+HEADS = {"ForCausalLM": "lm_head", "ForSequenceClassification": "score"}
+"""How the classes' names end that the table describes -> the head, which follows `model`."""
 
 ROPE_TYPES = ("default", "linear", "llama3")
 """Rotary embeddings that are fixed frequencies, whatever the length of the sequence."""
@@ -51,7 +55,12 @@ PROJECTIONS = {
 
 
 def unsupported_reason(model: PreTrainedModel) -> str | None:
-    """Return why the table does not describe this model as it is now, or None if it does."""
+    """Return why the table does not describe this language model as it is now; None if it does."""
+    return _class_reason(model, ("ForCausalLM",)) or unsupported_decoder_reason(model)
+
+
+def unsupported_decoder_reason(model: PreTrainedModel) -> str | None:
+    """Return why the table does not describe what lies below a model's head; None if it does."""
     return _class_reason(model) or _config_reason(model.config) or _module_reason(model)
 
 
@@ -60,14 +69,14 @@ def plain_decoder(model: PreTrainedModel) -> bool:
     return (_class_reason(model) or _config_reason(model.config)) is None
 
 
-def _class_reason(model: PreTrainedModel) -> str | None:
+def _class_reason(model: PreTrainedModel, heads: Iterable[str] = HEADS) -> str | None:
     """Return why the model's class is none of the table's."""
-    config = model.config
-    expected = ARCHITECTURES.get(config.model_type)
-    if expected is None:
-        return f"model_type is {config.model_type}, not one of {', '.join(ARCHITECTURES)}"
-    if type(model).__name__ != expected:
-        return f"the model is a {type(model).__name__}, not a {expected}"
+    kind = model.config.model_type
+    if kind not in ARCHITECTURES:
+        return f"model_type is {kind}, not one of {', '.join(ARCHITECTURES)}"
+    expected = [ARCHITECTURES[kind] + head for head in heads]
+    if type(model).__name__ not in expected:
+        return f"the model is a {type(model).__name__}, not a {' or '.join(expected)}"
     return None
 
 
@@ -109,7 +118,8 @@ def _module_reason(model: PreTrainedModel) -> str | None:
         for layer in model.model.layers
         for path in PROJECTIONS.values()
     ]
-    for name, module in [*linears, ("lm_head", model.lm_head)]:
+    heads = [(head, getattr(model, head)) for head in HEADS.values() if hasattr(model, head)]
+    for name, module in [*linears, *heads]:
         if not _is_lora(module) and type(module) is not nn.Linear:
             return f"{name} is a {type(module).__name__}, not a Linear"
     if type(model.model.embed_tokens).__name__ not in EMBEDDINGS:
@@ -162,11 +172,23 @@ def _peft_reason(module: Any) -> str | None:
 
 
 def decoder_spec(model: PreTrainedModel) -> _C.DecoderSpec:
-    """Return the engine's table of the model's parameters as they are now.
+    """Return the engine's table of a language model's parameters as they are now.
 
     Matrices are never copied; vectors are, where they are not float32 or not what the norm
     multiplies by.
     """
+    spec = headless_spec(model)
+    spec.head = head_spec(model)
+    return spec
+
+
+def head_spec(model: PreTrainedModel) -> _C.Linear:
+    """Return the language model's head in the same way."""
+    return _linear(model.lm_head)
+
+
+def headless_spec(model: PreTrainedModel) -> _C.DecoderSpec:
+    """Return the table without a head, of any model that the table describes."""
     config, decoder = model.config, model.model
     spec = _C.DecoderSpec()
     attention = decoder.layers[0].self_attn if len(decoder.layers) else None
@@ -181,7 +203,6 @@ def decoder_spec(model: PreTrainedModel) -> _C.DecoderSpec:
         spec.embedding_scale = float(decoder.embed_tokens.embed_scale.to(spec.embedding.dtype))
     spec.activation = ACTIVATIONS[config.hidden_act]
     spec.final_norm = _norm(config, decoder.norm)
-    spec.head = _linear(model.lm_head)
     spec.layers = [_layer(config, i, layer) for i, layer in enumerate(decoder.layers)]
     return spec
 
@@ -225,6 +246,35 @@ def _norm(config: Any, module: nn.Module) -> torch.Tensor:
     """Return what an RMSNorm multiplies by: its weight, in Gemma one more than that."""
     weight = cast(torch.Tensor, module.weight).float()
     return 1 + weight if config.model_type == "gemma" else weight
+
+
+def decoder_parameters(model: PreTrainedModel) -> list[torch.Tensor]:
+    """Return the module's own parameters in the order of `_C.parameters_of`: all but the head's."""
+    decoder = model.model
+    found = [decoder.embed_tokens.weight]
+    for layer in decoder.layers:
+        found.append(_get(layer, "input_layernorm").weight)
+        for name in ("query", "key", "value", "output"):
+            found += _linear_parameters(_get(layer, PROJECTIONS[name]))
+        if model.config.model_type == "qwen3":
+            attention = _get(layer, "self_attn")
+            found += [attention.q_norm.weight, attention.k_norm.weight]
+        found.append(_get(layer, "post_attention_layernorm").weight)
+        for name in ("gate", "up", "down"):
+            found += _linear_parameters(_get(layer, PROJECTIONS[name]))
+    return [*found, decoder.norm.weight]
+
+
+def head_parameters(model: PreTrainedModel) -> list[torch.Tensor]:
+    """Return the head's weight, and its bias and low-rank pair as far as it has them."""
+    return _linear_parameters(model.lm_head)
+
+
+def _linear_parameters(module: Any) -> list[torch.Tensor]:
+    base = module.base_layer if _is_lora(module) else module
+    active = _active_adapters(module) if _is_lora(module) else []
+    pairs = [p for name in active for p in (module.lora_A[name].weight, module.lora_B[name].weight)]
+    return [base.weight, *([] if base.bias is None else [base.bias]), *pairs]
 
 
 def _get(module: nn.Module, path: str) -> Any:

@@ -5,20 +5,24 @@ Shapes: P prompts, G rollouts per prompt, N = P * G, T completion positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from r1core import _C
-from r1core.decoder_spec import decoder_spec, unsupported_reason
+from r1core.decoder_spec import decoder_spec, headless_spec, unsupported_reason
+from r1core.native_forward import completion_hidden, head_logprobs
 from r1core.stop_strings import StopStrings
 from r1core.types import SamplingParams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+
+SCORED_TOGETHER = 16_384
+"""Tokens whose activations exist at a time; bits do not depend on it."""
 
 OnStep = Callable[[int, int], object]
 """Called with (completion tokens drawn so far, completions finished so far)."""
@@ -173,10 +177,29 @@ class Engine:
         Raises:
             ValueError: a sequence is empty, holds an unknown id, or is too long for the context.
         """
-        return _C.engine_logprobs(
-            decoder_spec(self.model),
-            [sequence.contiguous() for sequence in tokens],
-            list(prompt_lengths),
-            temperature,
-            torch.get_num_threads() if threads is None else threads,
-        )
+        sequences = [sequence.contiguous() for sequence in tokens]
+        threads = torch.get_num_threads() if threads is None else threads
+        _C.check_sequences(headless_spec(self.model), sequences, list(prompt_lengths), threads)
+        scores: list[tuple[Tensor, Tensor]] = []
+        for part in _parts([len(sequence) for sequence in sequences]):
+            starts = prompt_lengths[part]
+            completions = [s[n:] for s, n in zip(sequences[part], starts, strict=True)]
+            hidden_MH = completion_hidden(self.model, sequences[part], starts, threads=threads)
+            logprobs_M, entropies_M = head_logprobs(
+                self.model, hidden_MH, torch.cat(completions), temperature, threads=threads
+            )
+            counts = [len(completion) for completion in completions]
+            scores += zip(logprobs_M.split(counts), entropies_M.split(counts), strict=True)
+        return scores
+
+
+def _parts(lengths: Sequence[int]) -> Iterator[slice]:
+    """Yield consecutive sequences that are scored together."""
+    first = total = 0
+    for i, length in enumerate(lengths):
+        if i > first and total + length > SCORED_TOGETHER:
+            yield slice(first, i)
+            first, total = i, 0
+        total += length
+    if lengths:
+        yield slice(first, len(lengths))

@@ -5,6 +5,8 @@ Meant for float64 inputs. Shapes as in the ops.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -163,3 +165,73 @@ def average(token_loss_NT: Tensor, mask_NT: Tensor, loss_type: str) -> Tensor:
     if loss_type == "dr_grpo":
         return token_loss_NT.sum() / (rows * mask_NT.shape[1])
     return token_loss_NT.sum() / mask_NT.sum().clamp(min=1)
+
+
+# The decoder. L positions of one sequence, H channels, D of a head.
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Zhang and Sennrich 2019, equation 4."""
+    return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
+
+
+def rotary(x_LHD: Tensor, inverse_frequencies: Tensor) -> Tensor:
+    """Su et al. 2021, equation 34, channel k turning with channel k + D / 2."""
+    angles_L1D = torch.outer(torch.arange(len(x_LHD)).to(x_LHD), inverse_frequencies)[:, None]
+    left, right = x_LHD.chunk(2, -1)
+    cos, sin = angles_L1D.cos(), angles_L1D.sin()
+    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+
+
+def attention(q_LHD: Tensor, k_LGD: Tensor, v_LGD: Tensor, window: int = 0) -> Tensor:
+    """Vaswani et al. 2017, equation 1, causal; each key head serves H / G query heads."""
+    L, H, D = q_LHD.shape
+    shared = H // k_LGD.shape[1]
+    k_LHD, v_LHD = (x.repeat_interleave(shared, 1) for x in (k_LGD, v_LGD))
+    scores_HLL = torch.einsum("ihd,jhd->hij", q_LHD, k_LHD) / D**0.5
+    distance_LL = torch.arange(L)[:, None] - torch.arange(L)
+    seen_LL = (distance_LL >= 0) & (distance_LL < (window or L))
+    p_HLL = scores_HLL.masked_fill(~seen_LL, float("-inf")).softmax(-1)
+    return torch.einsum("hij,jhd->ihd", p_HLL, v_LHD)
+
+
+def gated(gate: Tensor, up: Tensor, activation: str) -> Tensor:
+    """Shazeer 2020: SwiGLU ("silu"), or GEGLU with the tanh form of GELU ("gelu_tanh")."""
+    if activation == "silu":
+        return gate * gate.sigmoid() * up
+    cubic = (2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate**3)
+    return 0.5 * gate * (1 + cubic.tanh()) * up
+
+
+def decoder(
+    tokens_L: Tensor,
+    weights: Mapping[str, Tensor],
+    *,
+    inverse_frequencies: Tensor,
+    head_dim: int,
+    eps: float,
+    window: int = 0,
+) -> Tensor:
+    """Return the final hidden states [L, H] of Llama, Qwen2, Qwen3 or Mistral by a state dict."""
+
+    def linear(x: Tensor, name: str) -> Tensor:
+        y = x @ weights[f"{name}.weight"].T
+        return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
+
+    def heads(x: Tensor, name: str) -> Tensor:
+        y_LHD = linear(x, f"{name}_proj").unflatten(-1, (-1, head_dim))
+        norm = weights.get(f"{name}_norm.weight")
+        return y_LHD if norm is None else rms_norm(y_LHD, norm, eps)
+
+    x = weights["model.embed_tokens.weight"][tokens_L]
+    layers = {name.split(".")[2] for name in weights if name.startswith("model.layers.")}
+    for layer in sorted(layers, key=int):
+        at = f"model.layers.{layer}"
+        normed = rms_norm(x, weights[f"{at}.input_layernorm.weight"], eps)
+        q, k, v = (heads(normed, f"{at}.self_attn.{name}") for name in "qkv")
+        q, k = rotary(q, inverse_frequencies), rotary(k, inverse_frequencies)
+        x = x + linear(attention(q, k, v, window).flatten(1), f"{at}.self_attn.o_proj")
+        normed = rms_norm(x, weights[f"{at}.post_attention_layernorm.weight"], eps)
+        gate, up = (linear(normed, f"{at}.mlp.{name}_proj") for name in ("gate", "up"))
+        x = x + linear(gated(gate, up, "silu"), f"{at}.mlp.down_proj")
+    return rms_norm(x, weights["model.norm.weight"], eps)

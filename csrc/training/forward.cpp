@@ -1,0 +1,284 @@
+#include "csrc/training/forward.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "csrc/engine/inputs.h"
+#include "csrc/engine/lanes.h"
+#include "kernels/attention.h"
+#include "kernels/geglu.h"
+#include "kernels/norm.h"
+#include "kernels/rope.h"
+#include "kernels/swiglu.h"
+
+namespace r1::training {
+namespace {
+
+using engine::data;
+using engine::project;
+
+/// Calls `body` with consecutive blocks of a range of panels.
+template <class Body>
+void each_block(Range panels, std::int64_t block, const Body& body) {
+  for (std::int64_t begin = panels.begin; begin < panels.end; begin += block)
+    body(Range{begin, std::min(begin + block, panels.end)});
+}
+
+}  // namespace
+
+Forward::Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
+                 std::vector<std::int64_t> prompt_lengths, Keep keep, int threads)
+    : spec_((engine::check_decoder("logprobs", spec),
+             engine::check_sequences("logprobs", spec, sequences, prompt_lengths, threads), spec)),
+      sequences_(std::move(sequences)),
+      keep_(keep),
+      threads_(threads),
+      packing_(sequences_, prompt_lengths),
+      rotary_(spec_, engine::longest(sequences_)) {
+  const std::int64_t rows = panels() * kLanes;
+  const auto layers = spec_.layers.size();
+  for (const LayerSpec& layer : spec_.layers) wide_ = std::max(wide_, layer.gate.weight.size(0));
+  const std::int64_t widest = std::max({spec_.hidden(), wide_, spec_.heads * spec_.head_dim});
+  const std::int64_t bytes = widest * kLanes * static_cast<std::int64_t>(sizeof(float));
+  block_ = std::clamp(kBlockBytes / bytes, kFewestPanels, kMostPanels);
+  const auto slots = static_cast<std::int64_t>(keep == Keep::all ? layers : 2);
+  for (const Packing::Part& part : packing_.parts)
+    caches_.push_back(std::make_unique<KvCache>(spec_, part.count(), slots));
+  for (std::size_t i = 0; i < (keep == Keep::nothing ? 1 : layers + 1); ++i)
+    inputs_.emplace_back(rows * spec_.hidden());
+  tapes_.resize(keep == Keep::all ? layers : 1);
+  for (LayerTape& tape : tapes_) {
+    tape.query = Buffer(rows * spec_.heads * spec_.head_dim);
+    tape.attention = Buffer(tape.query.size());
+    tape.middle = Buffer(rows * spec_.hidden());
+    tape.gate = Buffer(rows * wide_);
+    tape.up = Buffer(rows * wide_);
+    if (layers == 0 || !spec_.layers[0].query_norm) continue;
+    tape.query_raw = Buffer(tape.query.size());
+    tape.key_raw = Buffer(rows * spec_.kv_heads * spec_.head_dim);
+  }
+  cos_ = Buffer(rows * spec_.head_dim / 2);
+  sin_ = Buffer(cos_.size());
+}
+
+void Forward::prepare(Worker& worker, int rank, Team& team) const {
+  const std::int64_t kv = spec_.kv_heads * spec_.head_dim, rows = block_ * kLanes;
+  const std::int64_t group = spec_.heads / spec_.kv_heads;
+  const std::int64_t stride = (spec_.head_dim + kLanes - 1) / kLanes * kLanes;
+  std::int64_t widest = std::max({spec_.hidden(), wide_, spec_.heads * spec_.head_dim});
+  worker.crew = team.crew(rank);
+  worker.panels = worker.crew.share(panels());
+  worker.normed = Buffer(rows * spec_.hidden());
+  worker.low = Buffer(rows * spec_.max_rank());
+  worker.mix = Buffer(rows * widest);
+  worker.key = Buffer(rows * kv);
+  worker.value = Buffer(rows * kv);
+  worker.query = Buffer(group * stride);
+  worker.output = Buffer(group * stride);
+  const std::int64_t prompt = packing_.longest(true), own = packing_.longest(false);
+  worker.scores = Buffer(group * kernels::attention_workspace(prompt, own));
+  if (keep_ == Keep::nothing) return;
+  worker.queries = Buffer(3 * spec_.head_dim * kLanes);
+  worker.weights = Buffer(kernels::attention_gradient_workspace(spec_.head_dim, prompt, own));
+  worker.strip = Buffer(kernels::input_gradient_workspace(widest));
+}
+
+at::Tensor Forward::run(const std::function<void()>& poll) {
+  const auto targets = static_cast<std::int64_t>(packing_.targets.size());
+  at::Tensor hidden = at::empty({targets, spec_.hidden()}, at::kFloat);
+  auto* const rows = hidden.mutable_data_ptr<float>();
+  Team team(threads_);
+  team.run(
+      [&](int rank) {
+        Worker worker;
+        prepare(worker, rank, team);
+        run_layers(worker);
+        finish(worker, rows);
+      },
+      poll);
+  if (keep_ == Keep::nothing) inputs_.clear();
+  return hidden;
+}
+
+void Forward::run_layers(Worker& worker) noexcept {
+  embed(worker);
+  for (std::size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    project_heads(worker, layer, tape(layer));
+    worker.crew.meet();
+    attend(worker, layer, tape(layer));
+    feed_forward(worker, layer, tape(layer));
+  }
+  worker.crew.meet();
+}
+
+/// Embeddings and rotary angles into panels. Lanes without a row hold zeros: whatever a lane holds
+/// stays in it, but stale infinities would slow the arithmetic down.
+void Forward::embed(Worker& worker) noexcept {
+  const std::int64_t hidden = spec_.hidden(), half = spec_.head_dim / 2;
+  const auto count = static_cast<std::int64_t>(packing_.rows.size());
+  for (std::int64_t r = worker.panels.begin * kLanes; r < worker.panels.end * kLanes; ++r) {
+    const std::int64_t panel = r / kLanes, lane = r % kLanes;
+    float* const to = input(0).data() + panel * hidden * kLanes;
+    float* const cos = cos_.data() + panel * half * kLanes;
+    float* const sin = sin_.data() + panel * half * kLanes;
+    if (r >= count) {
+      for (std::int64_t k = 0; k < hidden; ++k) to[k * kLanes + lane] = 0;
+      for (std::int64_t k = 0; k < half; ++k) cos[k * kLanes + lane] = sin[k * kLanes + lane] = 0;
+      continue;
+    }
+    const Packing::Row& row = packing_.rows[static_cast<std::size_t>(r)];
+    engine::embed_lane(spec_, row.token, {0, hidden}, lane, to);
+    engine::write_lane(rotary_.cos(packing_.position(row)), {0, half}, lane, cos);
+    engine::write_lane(rotary_.sin(packing_.position(row)), {0, half}, lane, sin);
+  }
+}
+
+void Forward::normalize(const float* x, std::int64_t count, const at::Tensor& weight,
+                        float* y) const noexcept {
+  R1_CPU(rms_norm_cpu)
+  (x, count, 1, weight.size(0), data(weight), static_cast<float>(spec_.norm_eps), y);
+}
+
+/// Query, key and value heads: from the projection to the cache.
+void Forward::project_heads(Worker& worker, std::size_t index, LayerTape& tape) noexcept {
+  const LayerSpec& layer = spec_.layers[index];
+  const std::int64_t kv_heads = spec_.kv_heads, width = spec_.head_dim, kv = kv_heads * width;
+  const std::int64_t query = spec_.heads * width, hidden = spec_.hidden();
+  each_block(worker.panels, block_, [&](Range block) {
+    float* const queries = tape.query.data() + block.begin * query * kLanes;
+    normalize(input(index).data() + block.begin * hidden * kLanes, block.count(), layer.input_norm,
+              worker.normed.data());
+    const auto run = [&](const Linear& linear, float* y) {
+      project(linear, worker.normed.data(), block.count(), {0, linear.weight.size(0)},
+              worker.low.data(), y, false);
+    };
+    run(layer.query, queries);
+    run(layer.key, worker.key.data());
+    run(layer.value, worker.value.data());
+    if (keep_ != Keep::nothing && layer.query_norm) {
+      std::copy_n(queries, block.count() * query * kLanes,
+                  tape.query_raw.data() + block.begin * query * kLanes);
+      std::copy_n(worker.key.data(), block.count() * kv * kLanes,
+                  tape.key_raw.data() + block.begin * kv * kLanes);
+    }
+    for (std::int64_t panel = block.begin; panel < block.end; ++panel) {
+      const std::int64_t at = panel - block.begin;
+      float* const key = worker.key.data() + at * kv * kLanes;
+      rotate(layer.query_norm, spec_.heads, panel, queries + at * query * kLanes);
+      rotate(layer.key_norm, kv_heads, panel, key);
+      const std::int64_t end =
+          std::min((panel + 1) * kLanes, static_cast<std::int64_t>(packing_.rows.size()));
+      for (std::int64_t r = panel * kLanes; r < end; ++r) {
+        const Packing::Row& row = packing_.rows[static_cast<std::size_t>(r)];
+        caches_[row.part]->write(slot(index), {0, kv_heads}, row.index, key,
+                                 worker.value.data() + at * kv * kLanes, r % kLanes);
+      }
+    }
+  });
+}
+
+/// Norm (Qwen3's, where there is one) and rotary embedding of a panel's heads, in place.
+void Forward::rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
+                     float* x) const noexcept {
+  const std::int64_t angles = panel * spec_.head_dim / 2 * kLanes;
+  if (norm) R1_CPU(rms_norm_cpu)
+  (x, 1, heads, spec_.head_dim, data(*norm), static_cast<float>(spec_.norm_eps), x);
+  R1_CPU(rope_cpu)(x, 1, heads, spec_.head_dim, cos_.data() + angles, sin_.data() + angles);
+}
+
+/// Attention, its projection and the residual.
+void Forward::attend(Worker& worker, std::size_t index, LayerTape& tape) noexcept {
+  const std::int64_t width = spec_.head_dim, heads = spec_.heads, hidden = spec_.hidden();
+  const std::int64_t group = heads / spec_.kv_heads;
+  const float scale = 1.f / std::sqrt(static_cast<float>(width));
+  const auto rows = static_cast<std::int64_t>(packing_.rows.size());
+  each_block(worker.panels, block_, [&](Range block) {
+    for (std::int64_t r = block.begin * kLanes; r < block.end * kLanes; ++r)
+      for (std::int64_t head = 0; head < spec_.kv_heads; ++head) {
+        const std::int64_t at = (r / kLanes * heads + head * group) * width * kLanes;
+        float* const to = tape.attention.data() + at;
+        if (r >= rows) {
+          for (std::int64_t k = 0; k < group * width; ++k) to[k * kLanes + r % kLanes] = 0;
+          continue;
+        }
+        const auto [prefix, suffix] = visible(index, head, r);
+        engine::read_lane(tape.query.data() + at, group * width, r % kLanes, worker.query.data());
+        R1_CPU(attention_cpu)
+        (worker.query.data(), prefix, suffix, group, width, scale, worker.scores.data(),
+         worker.output.data());
+        engine::write_lane(worker.output.data(), {0, group * width}, r % kLanes, to);
+      }
+    const std::int64_t start = block.begin * hidden * kLanes;
+    std::copy_n(input(index).data() + start, block.count() * hidden * kLanes,
+                tape.middle.data() + start);
+    project(spec_.layers[index].output,
+            tape.attention.data() + block.begin * heads * width * kLanes, block.count(),
+            {0, hidden}, worker.low.data(), tape.middle.data() + start, true);
+  });
+}
+
+/// The keys and values that a row sees: its prompt's, then its completion's.
+std::pair<kernels::KvSpan, kernels::KvSpan> Forward::visible(std::size_t layer, std::int64_t head,
+                                                             std::int64_t r) const noexcept {
+  const Packing::Row& row = packing_.rows[static_cast<std::size_t>(r)];
+  const Packing::Part& part = packing_.parts[row.part];
+  const std::int64_t window = spec_.layers[layer].window;
+  const std::int64_t oldest =
+      window ? std::max<std::int64_t>(0, packing_.position(row) + 1 - window) : 0;
+  const std::int64_t prompt = part.stretch.prompt ? row.index + 1 : part.stretch.begin;
+  const kernels::KvSpan prefix =
+      caches_[part.prompt]->span(slot(layer), head, {std::min(oldest, prompt), prompt});
+  if (part.stretch.prompt) return {prefix, {nullptr, nullptr, 0, 0}};
+  return {prefix,
+          caches_[row.part]->span(slot(layer), head,
+                                  {std::max<std::int64_t>(0, oldest - prompt), row.index + 1})};
+}
+
+void Forward::feed_forward(Worker& worker, std::size_t index, LayerTape& tape) noexcept {
+  const LayerSpec& layer = spec_.layers[index];
+  const std::int64_t hidden = spec_.hidden(), wide = layer.gate.weight.size(0);
+  Buffer& to = keep_ == Keep::nothing ? inputs_[0] : inputs_[index + 1];
+  each_block(worker.panels, block_, [&](Range block) {
+    const std::int64_t start = block.begin * hidden * kLanes, count = block.count();
+    float* const gate = tape.gate.data() + block.begin * wide * kLanes;
+    float* const up = tape.up.data() + block.begin * wide * kLanes;
+    normalize(tape.middle.data() + start, count, layer.feed_forward_norm, worker.normed.data());
+    project(layer.gate, worker.normed.data(), count, {0, wide}, worker.low.data(), gate, false);
+    project(layer.up, worker.normed.data(), count, {0, wide}, worker.low.data(), up, false);
+    (spec_.activation == engine::Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
+        gate, up, count * wide * kLanes, worker.mix.data());
+    std::copy_n(tape.middle.data() + start, count * hidden * kLanes, to.data() + start);
+    project(layer.down, worker.mix.data(), count, {0, hidden}, worker.low.data(), to.data() + start,
+            true);
+  });
+}
+
+/// The rows before 16 completion tokens, into a panel.
+void Forward::gather(std::int64_t target_panel, float* x) const noexcept {
+  const auto targets = static_cast<std::int64_t>(packing_.targets.size());
+  const std::int64_t hidden = spec_.hidden();
+  for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+    const std::int64_t i = target_panel * kLanes + lane;
+    const std::int64_t r = i < targets ? packing_.targets[static_cast<std::size_t>(i)] : -1;
+    const float* const from = output().data() + r / kLanes * hidden * kLanes + r % kLanes;
+    for (std::int64_t k = 0; k < hidden; ++k) x[k * kLanes + lane] = r < 0 ? 0.f : from[k * kLanes];
+  }
+}
+
+/// The final norm of this thread's part of the targets.
+void Forward::finish(Worker& worker, float* rows) noexcept {
+  const auto targets = static_cast<std::int64_t>(packing_.targets.size());
+  const std::int64_t hidden = spec_.hidden();
+  const Range mine = worker.crew.share(target_panels());
+  for (std::int64_t panel = mine.begin; panel < mine.end; ++panel) {
+    gather(panel, worker.normed.data());
+    normalize(worker.normed.data(), 1, spec_.final_norm, worker.normed.data());
+    const std::int64_t end = std::min((panel + 1) * kLanes, targets);
+    for (std::int64_t i = panel * kLanes; i < end; ++i)
+      engine::read_lane(worker.normed.data(), hidden, i % kLanes, rows + i * hidden);
+  }
+}
+
+}  // namespace r1::training

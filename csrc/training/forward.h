@@ -1,0 +1,124 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "csrc/engine/decoder.h"
+#include "csrc/engine/kv_cache.h"
+#include "csrc/engine/spec.h"
+#include "csrc/engine/team.h"
+#include "csrc/training/linear_gradient.h"
+#include "csrc/training/packing.h"
+
+namespace r1::training {
+
+using engine::DecoderSpec;
+using engine::KvCache;
+using engine::LayerSpec;
+using engine::Team;
+
+/// Panels that go through a layer together: enough to be worth reading its weights for, few enough
+/// that their widest activations stay in the cache.
+constexpr std::int64_t kMostPanels = 16, kFewestPanels = 4, kBlockBytes = 3 << 19;
+
+/// What a forward pass keeps for the backward pass.
+enum class Keep {
+  nothing,  // scoring
+  layers,   // each layer's input: the rest is computed again (gradient checkpointing)
+  all,
+};
+
+/// One layer's activations, panels [panel][width][16] of all rows.
+struct LayerTape {
+  Buffer query_raw, key_raw;  // before their norm, where the layer has one
+  Buffer query;               // rotated
+  Buffer attention;
+  Buffer middle;  // after attention and its residual
+  Buffer gate, up;
+};
+
+/// What one thread keeps to itself.
+struct Worker {
+  Crew crew{};
+  Range panels{};  // its part of the rows
+  Buffer normed, low, mix, key, value, query, output, scores;
+  // Of the backward pass: queries and their gradients, weights of attention, packed weights.
+  Buffer queries, weights, strip;
+};
+
+/// Gradients of a model's parameters, like `parameters_of(spec)`; undefined where not wanted.
+using Gradients = std::vector<at::Tensor>;
+
+/// The decoder as one differentiable function: packed sequences in, the final hidden state before
+/// each completion token out. The kernels are those that sample, so a token's hidden state has the
+/// bits that it had when it was drawn, whatever is packed beside it, for any number of threads. The
+/// gradients do not depend on the number of threads either.
+class Forward {
+ public:
+  /// @throws std::invalid_argument  a sequence that is empty, out of range or beyond the context
+  Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
+          std::vector<std::int64_t> prompt_lengths, Keep keep, int threads);
+
+  /// @param poll  called on the calling thread about every 100 ms; may throw
+  /// @return float32 [M, hidden], a row per completion token
+  at::Tensor run(const std::function<void()>& poll);
+
+  /// The backward pass, after `run`.
+  ///
+  /// @param grad_hidden  float32 [M, hidden]
+  /// @param wanted       which of `parameters_of(spec)` want a gradient
+  Gradients backward(const at::Tensor& grad_hidden, const std::vector<bool>& wanted,
+                     const std::function<void()>& poll);
+
+  /// Tokens that run through the layers: of each group its prompt once, and no padding.
+  std::int64_t rows() const { return static_cast<std::int64_t>(packing_.rows.size()); }
+
+ private:
+  friend class Backward;
+
+  void prepare(Worker& worker, int rank, Team& team) const;
+  void run_layers(Worker& worker) noexcept;
+  void embed(Worker& worker) noexcept;
+  void project_heads(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
+  void attend(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
+  void feed_forward(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
+  void finish(Worker& worker, float* hidden) noexcept;
+  void normalize(const float* x, std::int64_t panels, const at::Tensor& weight,
+                 float* y) const noexcept;
+  void rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
+              float* x) const noexcept;
+  std::pair<kernels::KvSpan, kernels::KvSpan> visible(std::size_t layer, std::int64_t head,
+                                                      std::int64_t row) const noexcept;
+  void gather(std::int64_t target_panel, float* x) const noexcept;
+
+  std::size_t slot(std::size_t layer) const { return keep_ == Keep::all ? layer : layer % 2; }
+  Buffer& input(std::size_t layer) { return inputs_[keep_ == Keep::nothing ? 0 : layer]; }
+  const Buffer& output() const { return inputs_.back(); }
+  LayerTape& tape(std::size_t layer) { return tapes_[keep_ == Keep::all ? layer : 0]; }
+  std::int64_t panels() const { return engine::panels_of(packing_.rows.size()); }
+  std::int64_t target_panels() const { return engine::panels_of(packing_.targets.size()); }
+
+  const DecoderSpec spec_;
+  const std::vector<at::Tensor> sequences_;
+  const Keep keep_;
+  const int threads_;
+  const Packing packing_;
+  const engine::RotaryTable rotary_;
+  std::int64_t wide_ = 0;                         // of the widest feed-forward layer
+  std::int64_t block_;                            // panels that go through a layer together
+  std::vector<std::unique_ptr<KvCache>> caches_;  // of each part
+  std::vector<Buffer> inputs_;                    // of each layer, then the last one's output
+  std::vector<LayerTape> tapes_;
+  Buffer cos_, sin_;
+};
+
+/// The model's parameters in the order of `Gradients`: embedding; of each layer input_norm, query,
+/// key, value, output, query_norm, key_norm, feed_forward_norm, gate, up, down; final_norm. A
+/// projection counts as weight, bias, a, b, of which it may lack all but the first. Not the head.
+std::vector<at::Tensor> parameters_of(const DecoderSpec& spec);
+
+}  // namespace r1::training
