@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from r1core.forward import completion_logits, packs
+from r1core.forward import ForwardKind, Layout, completion_values, layout
 from r1core.lora import has_lora, merge_lora
 from r1core.policy import Policy
 from r1core.types import Rollouts
@@ -32,8 +32,15 @@ class Critic:
         model: a causal LM whose output embedding is [1, H].
     """
 
-    def __init__(self, model: PreTrainedModel, *, gradient_checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        forward: ForwardKind = "auto",
+        gradient_checkpointing: bool = False,
+    ) -> None:
         self.model = model.eval()
+        self.forward = forward
         self.gradient_checkpointing = gradient_checkpointing
 
     @classmethod
@@ -48,12 +55,16 @@ class Critic:
         head = nn.Linear(old.shape[1], 1, bias=False, dtype=old.dtype, device=old.device)
         nn.init.zeros_(head.weight)
         model.set_output_embeddings(head)
-        return cls(model, gradient_checkpointing=policy.gradient_checkpointing)
+        return cls(
+            model,
+            forward=policy.forward,
+            gradient_checkpointing=policy.gradient_checkpointing,
+        )
 
     @property
-    def packs(self) -> bool:
-        """Whether the forward runs on packed rows; else a padded row per rollout."""
-        return packs(self.model)
+    def layout(self) -> Layout:
+        """What a forward pass runs on."""
+        return layout(self.model, self.forward)
 
     def values(self, rollouts: Rollouts) -> Tensor:
         """Return the value of the state before each completion token; differentiable.
@@ -64,12 +75,16 @@ class Critic:
         Returns:
             values_NT: [N, T] float32, in units of the reward; 0 beyond each row's length.
         """
-        checkpointing = self.gradient_checkpointing and torch.is_grad_enabled()
-        values_M1 = completion_logits(self.model, rollouts, gradient_checkpointing=checkpointing)
+        values_M = completion_values(
+            self.model,
+            rollouts,
+            kind=self.forward,
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
         T = rollouts.tokens_NT.shape[1]
-        inside_NT = (torch.arange(T) < rollouts.lengths_N[:, None]).to(values_M1.device)
-        blank_NT = torch.zeros(inside_NT.shape, device=values_M1.device)
-        return blank_NT.masked_scatter(inside_NT, values_M1.squeeze(-1).float())
+        inside_NT = (torch.arange(T) < rollouts.lengths_N[:, None]).to(values_M.device)
+        blank_NT = torch.zeros(inside_NT.shape, device=values_M.device)
+        return blank_NT.masked_scatter(inside_NT, values_M)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every weight, by the module's names."""

@@ -1,132 +1,153 @@
-"""The trainer's forward pass: the logits of completion tokens, and of no other.
+"""The trainer's forward pass: what a model makes of each completion token, and of no other.
 
-Where attention allows, sequences are packed: several lie side by side in a row, positions start
-again at each, and transformers closes attention between them. The head then runs on the positions
-that predict a completion token alone. Other models get a padded row per sequence.
+Where the engine's table describes the model, the engine's own kernels run it: the same bits as when
+the tokens were drawn. Elsewhere the module's own forward does (`hf_forward`).
 
-Shapes: N rollouts, B rows, C columns, M completion tokens, V vocabulary.
+Shapes: N rollouts, M completion tokens, H hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
-from r1core.decoder_spec import plain_decoder
+from r1core import hf_forward, native_forward
+from r1core.decoder_spec import unsupported_decoder_reason
+from r1core.logprob import token_logprobs
+from r1core.notices import say_once
 from r1core.types import Rollouts
 
-MASKED_ATTENTION = ("eager", "sdpa")
-"""Attention that takes any mask; FlashAttention's packs a single row only."""
+ForwardKind = Literal["auto", "native", "hf"]
+"""By the engine's kernels where they can, else the module's forward; one of them, or an error."""
+
+Layout = Literal["shared", "packed", "padded"]
+"""What a forward pass runs on: packed rows that share their prompts, packed rows, padded rows."""
 
 
-def packs(model: PreTrainedModel) -> bool:
-    """Tell whether the model's forward runs on packed rows."""
-    return plain_decoder(model) and model.config._attn_implementation in MASKED_ATTENTION
+def native_reason(model: PreTrainedModel) -> str | None:
+    """Return why our own kernels do not train this model as it is now, or None if they do."""
+    return unsupported_decoder_reason(model) or _training_reason(model)
 
 
-def first_fit(
-    lengths: Sequence[int], row_length: int, rows: int | None = None
-) -> list[tuple[int, int] | None]:
-    """Lay sequences into rows in the order they come, each into the first row with room.
+def _training_reason(model: PreTrainedModel) -> str | None:
+    """Return what the module's own forward or backward would do besides."""
+    for name, module in model.named_modules():
+        if module._backward_hooks or module._backward_pre_hooks:
+            return f"{name or 'the model'} has a backward hook"
+        if isinstance(module, nn.Dropout) and module.p > 0 and module.training:
+            return f"{name} is a dropout of {module.p:g} in training mode"
+    dropout = getattr(model.config, "attention_dropout", 0.0)
+    return (
+        f"attention_dropout is {dropout:g} in training mode" if model.training and dropout else None
+    )
 
-    Args:
-        lengths: of the sequences; none above `row_length`.
-        row_length: columns of a row.
-        rows: how many there are at most; None for as many as it takes.
 
-    Returns:
-        Each sequence's row and first column; None where no row had room.
+def runs_native(model: PreTrainedModel, kind: ForwardKind) -> bool:
+    """Tell whether our own kernels run the model; say once why not.
+
+    Raises:
+        ValueError: they must and cannot.
     """
-    used: list[int] = []
-    room = 0  # of the emptiest row
-    places: list[tuple[int, int] | None] = []
-    for length in lengths:
-        if length > room:
-            if rows is not None and len(used) == rows:
-                places.append(None)
-                continue
-            used.append(0)
-        row = next(i for i, start in enumerate(used) if start + length <= row_length)
-        places.append((row, used[row]))
-        used[row] += length
-        room = row_length - min(used)
-    return places
+    if kind == "hf":
+        return False
+    reason = native_reason(model)
+    if reason and kind == "native":
+        raise ValueError(f'forward = "native" needs a model of the engine\'s table; {reason}')
+    if reason:
+        say_once(f"training through the model's own forward, not ours: {reason}")
+    return reason is None
 
 
-def completion_logits(
-    model: PreTrainedModel, rollouts: Rollouts, *, gradient_checkpointing: bool = False
-) -> Tensor:
-    """Return the logits of every completion token, row by row; differentiable.
+def layout(model: PreTrainedModel, kind: ForwardKind) -> Layout:
+    """Return what a forward pass of the model runs on."""
+    if runs_native(model, kind):
+        return "shared"
+    return "packed" if hf_forward.packs(model) else "padded"
+
+
+def completion_logprobs(
+    model: PreTrainedModel,
+    rollouts: Rollouts,
+    *,
+    kind: ForwardKind = "auto",
+    gradient_checkpointing: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Score the completions' tokens, row by row; differentiable.
 
     Args:
         model: a causal LM on any device.
-        rollouts: N completions.
+        rollouts: N completions; their sampling temperature divides the logits.
+        kind: by which kernels.
         gradient_checkpointing: keep each layer's input alone; the rest is computed again.
 
     Returns:
-        logits_MV: in the model's dtype, on its device.
+        logprobs_M, entropies_M: float32, nats.
     """
+    T = rollouts.tokens_NT.shape[1]
+    inside_NT = torch.arange(T) < rollouts.lengths_N[:, None]
+    tokens_M, temperature = rollouts.tokens_NT[inside_NT], rollouts.sampling.temperature
+    if runs_native(model, kind):
+        hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
+        scored: tuple[Tensor, Tensor] = native_forward.head_logprobs(
+            model, hidden_MH, tokens_M, temperature
+        )
+        return scored
+    logits_MV = hf_forward.completion_logits(
+        model, rollouts, gradient_checkpointing=gradient_checkpointing
+    )
+    return token_logprobs(logits_MV, tokens_M.to(model.device), temperature=temperature)
+
+
+def completion_values(
+    model: PreTrainedModel,
+    rollouts: Rollouts,
+    *,
+    kind: ForwardKind = "auto",
+    gradient_checkpointing: bool = False,
+) -> Tensor:
+    """Return what a scalar `lm_head` says before each completion token, float32 [M]."""
+    if runs_native(model, kind):
+        hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
+        values_M1 = model.lm_head(hidden_MH.to(model.dtype))
+    else:
+        values_M1 = hf_forward.completion_logits(
+            model, rollouts, gradient_checkpointing=gradient_checkpointing
+        )
+    values_M: Tensor = values_M1.squeeze(-1).float()
+    return values_M
+
+
+def last_hidden(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], *, kind: ForwardKind = "auto"
+) -> Tensor:
+    """Return the final hidden state at each sequence's last token, [N, H]; differentiable."""
+    if not runs_native(model, kind):
+        return hf_forward.last_hidden(model, sequences)
+    # What follows the last token is not read.
+    tokens = [torch.tensor([*ids, ids[-1]]) for ids in sequences]
+    lengths = [len(ids) for ids in sequences]
+    hidden_NH: Tensor = native_forward.completion_hidden(model, tokens, lengths)
+    return hidden_NH.to(model.dtype)
+
+
+def _completion_hidden(
+    model: PreTrainedModel, rollouts: Rollouts, gradient_checkpointing: bool
+) -> Tensor:
     prompts = [p for p in rollouts.prompt_tokens for _ in range(rollouts.group_size)]
-    completions = rollouts.completion_ids()
-    lengths = [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)]
-    C = max(lengths, default=1)
-    packed = packs(model)
-    fitted = first_fit(lengths, C) if packed else [(n, 0) for n in range(len(lengths))]
-    places = [place for place in fitted if place is not None]  # all: rows are not limited
-    rows = max((row for row, _ in places), default=-1) + 1
-    tokens_BC = torch.zeros(rows, C, dtype=torch.int64)
-    positions_BC = torch.arange(C).repeat(rows, 1)
-    predicting = []  # position i predicts token i + 1
-    for (row, start), prompt, completion in zip(places, prompts, completions, strict=True):
-        middle = start + len(prompt)
-        end = middle + len(completion)
-        tokens_BC[row, start:middle] = prompt
-        tokens_BC[row, middle:end] = torch.tensor(completion, dtype=torch.int64)
-        positions_BC[row, start:] = torch.arange(C - start)  # the tail goes on with the last
-        predicting.append(torch.arange(row * C + middle - 1, row * C + end - 1))
-    index_M = torch.cat(predicting) if predicting else torch.zeros(0, dtype=torch.int64)
-
-    index_M, tokens_BC = index_M.to(model.device), tokens_BC.to(model.device)
-    with _checkpointed(model) if gradient_checkpointing else nullcontext():
-        if packed:
-            hidden_BCH = model.model(
-                input_ids=tokens_BC, position_ids=positions_BC.to(model.device), use_cache=False
-            ).last_hidden_state
-            logits_MV: Tensor = model.lm_head(hidden_BCH.flatten(0, 1)[index_M])
-            return logits_MV
-        # Right-padded: under causal attention no real token sees a pad, so no mask is needed.
-        first = min((len(prompt) for prompt in prompts), default=1) - 1
-        kept = torch.arange(first, C - 1, device=model.device)
-        logits_BKV = model(input_ids=tokens_BC, logits_to_keep=kept, use_cache=False).logits
-        logits_MV = logits_BKV[index_M // C, index_M % C - first]
-        return logits_MV
-
-
-@contextmanager
-def _checkpointed(model: PreTrainedModel) -> Iterator[None]:
-    """Have each layer keep its input alone.
-
-    transformers does so in training mode only; the layers' own modules stay in eval mode, so that
-    no dropout sets in.
-    """
-    layers = checkpointing_layers(model)
-    try:
-        for layer in layers:
-            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
-            layer.gradient_checkpointing = layer.training = True
-        yield
-    finally:
-        for layer in layers:
-            layer.gradient_checkpointing = layer.training = False
-
-
-def checkpointing_layers(model: PreTrainedModel) -> list[GradientCheckpointingLayer]:
-    """Return the layers that transformers can run again in the backward pass."""
-    return [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    sequences = [
+        torch.cat([prompt, tokens_T[:length]])
+        for prompt, tokens_T, length in zip(
+            prompts, rollouts.tokens_NT, rollouts.lengths_N.tolist(), strict=True
+        )
+    ]
+    hidden_MH: Tensor = native_forward.completion_hidden(
+        model,
+        sequences,
+        [len(prompt) for prompt in prompts],
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    return hidden_MH

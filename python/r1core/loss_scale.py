@@ -29,7 +29,7 @@ Split = Callable[[Rows, LossConfig, int], Iterator[tuple[Rows, LossNormalizer]]]
 SPLITS = (1, 2, 4)
 """Micro-batches tried."""
 
-packed_micro_batches = partial(micro_batches, packed=True)
+shared_micro_batches = partial(micro_batches, layout="shared")
 
 RELATIVE_DIFFERENCE = 1e-3
 """Largest difference of the gradients, by norm. Sums in another order differ by about 1e-7 in
@@ -47,7 +47,7 @@ class Accumulated:
     gradient: Tensor
 
 
-def loss_scale_finding(loss: LossConfig, split: Split = packed_micro_batches) -> Finding | None:
+def loss_scale_finding(loss: LossConfig, split: Split = shared_micro_batches) -> Finding | None:
     """Compare loss and gradient of the same rows in 1, 2 and 4 micro-batches.
 
     Args:
@@ -106,7 +106,7 @@ def budget(rows: Rows, count: int) -> int:
     fits = (
         tokens
         for tokens in range(longest, ROWS * longest)
-        if len(list(split_by_tokens(rows.rollouts, chosen_N, tokens, packed=True))) <= count
+        if len(list(split_by_tokens(rows.rollouts, chosen_N, tokens, layout="shared"))) <= count
     )
     return next(fits, ROWS * longest)
 

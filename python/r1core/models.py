@@ -73,6 +73,7 @@ class RecipeModels:
                 add_lora(policy, section.lora, seed=self.recipe.seed)
             else:  # which holds the adapter alone
                 load_adapter(policy, checkpoint.path)
+        policy.forward = section.forward
         policy.gradient_checkpointing = section.gradient_checkpointing
         return policy
 

@@ -6,8 +6,6 @@ Shapes: P prompts, N rollouts, T completion positions, M packed completion token
 from __future__ import annotations
 
 import copy
-import functools
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,12 +23,11 @@ from transformers import (
 
 from r1core import hf_sampling, lora
 from r1core.engine import Engine, Generated, OnStep
-from r1core.forward import checkpointing_layers, completion_logits, packs
-from r1core.logprob import token_logprobs
+from r1core.forward import ForwardKind, Layout, completion_logprobs, layout
+from r1core.hf_forward import checkpointing_layers
+from r1core.notices import say_once
 from r1core.stop_strings import StopStrings
 from r1core.types import Prompt, Rollouts, SamplingParams
-
-logger = logging.getLogger(__name__)
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
@@ -41,6 +38,8 @@ class Policy:
     Attributes:
         model: the Hugging Face module; its parameters are the only copy of the weights.
         tokenizer: text <-> ids; None where the caller works on ids alone.
+        forward: "native" trains by the engine's kernels, "hf" by the module's own forward; "auto"
+            by the engine's where its table describes the model.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> None:
@@ -57,6 +56,7 @@ class Policy:
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.forward: ForwardKind = "auto"
         self._gradient_checkpointing = False
         if reason := Engine.supports(model):
             say_once(f"sampling through the model's own forward, not the engine: {reason}")
@@ -229,9 +229,9 @@ class Policy:
         self._gradient_checkpointing = on
 
     @property
-    def packs(self) -> bool:
-        """Whether the training forward runs on packed rows; else a padded row per rollout."""
-        return packs(self.model)
+    def layout(self) -> Layout:
+        """What the training forward runs on."""
+        return layout(self.model, self.forward)
 
     def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Score rollouts under the current parameters; differentiable.
@@ -245,14 +245,11 @@ class Policy:
         """
         T = rollouts.tokens_NT.shape[1]
         inside_NT = torch.arange(T) < rollouts.lengths_N[:, None]
-        logprobs_M, entropies_M = token_logprobs(
-            completion_logits(
-                self.model,
-                rollouts,
-                gradient_checkpointing=self.gradient_checkpointing and torch.is_grad_enabled(),
-            ),
-            rollouts.tokens_NT[inside_NT].to(self.device),
-            temperature=rollouts.sampling.temperature,
+        logprobs_M, entropies_M = completion_logprobs(
+            self.model,
+            rollouts,
+            kind=self.forward,
+            gradient_checkpointing=self.gradient_checkpointing,
         )
         inside_NT = inside_NT.to(self.device)
         blank_NT = torch.zeros(inside_NT.shape, dtype=logprobs_M.dtype, device=self.device)
@@ -265,11 +262,14 @@ class Policy:
         """Return pi_ref, never trained: a copy; of LoRA an `AdapterReference`, used alike."""
         if lora.has_lora(self):
             return lora.AdapterReference.copy_of(self)
-        return Policy(copy.deepcopy(self.model).requires_grad_(False), self.tokenizer)
+        frozen = Policy(copy.deepcopy(self.model).requires_grad_(False), self.tokenizer)
+        frozen.forward = self.forward
+        return frozen
 
     def trainable_copy(self) -> Policy:
         """Return a copy with its own weights, to train."""
         copied = lora.made_trainable(Policy(copy.deepcopy(self.model), self.tokenizer))
+        copied.forward = self.forward
         copied.gradient_checkpointing = self.gradient_checkpointing
         return copied
 
@@ -295,12 +295,6 @@ class Policy:
             self.model.save_pretrained(path)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(path)
-
-
-@functools.cache
-def say_once(message: str) -> None:
-    """Log a warning the first time it is given."""
-    logger.warning(message)
 
 
 def _line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from r1core.data import DataSpec
+from r1core.forward import ForwardKind
 from r1core.lora import LoraSettings
 from r1core.rewards.spec import Isolation
 
@@ -21,6 +22,8 @@ class ModelSection(BaseModel):
         device: where they live.
         lora: train an adapter of this shape in every stage, the start of the stage being its
             base and its reference; None trains every weight. A finished stage is written merged.
+        forward: "native" trains by the engine's own kernels, "hf" by the model's own forward;
+            "auto" by the engine's where its table describes the model.
         gradient_checkpointing: keep each layer's input alone and compute the rest again for the
             backward pass: less memory, about a third more time.
         num_hidden_layers: layers of a world's base; None takes three.
@@ -36,6 +39,7 @@ class ModelSection(BaseModel):
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"
     lora: LoraSettings | None = None
+    forward: ForwardKind = "auto"
     gradient_checkpointing: bool = False
     num_hidden_layers: int | None = Field(None, ge=1)
     hidden_size: int | None = Field(None, ge=32, multiple_of=32)

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from r1core.forward import last_hidden
 from r1core.policy import Policy
 from r1core.rewards.functions import Completion, text_of
 
@@ -115,18 +116,10 @@ class RewardModel:
     def scores(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Return the scores of encoded sequences, float32 [R]; differentiable.
 
-        The score is read at the last token. Padding is on the right, where causal attention does
-        not look.
+        The score is read at the last token.
         """
-        lengths_R = torch.tensor([len(ids) for ids in sequences], device=self.model.device)
-        tokens_RT = torch.zeros(len(sequences), int(lengths_R.max()), dtype=torch.int64)
-        for row, ids in enumerate(sequences):
-            tokens_RT[row, : len(ids)] = torch.tensor(ids)
-        hidden_RTH = self.model.base_model(
-            input_ids=tokens_RT.to(self.model.device), use_cache=False
-        ).last_hidden_state
-        last_RH = hidden_RTH[torch.arange(len(sequences), device=hidden_RTH.device), lengths_R - 1]
-        scores_R: Tensor = self.model.score(last_RH).squeeze(-1).float()
+        hidden_RH = last_hidden(self.model, sequences)
+        scores_R: Tensor = self.model.score(hidden_RH).squeeze(-1).float()
         return scores_R
 
     @torch.no_grad()

@@ -336,7 +336,7 @@ def test_the_loss_does_not_change_with_accumulation(loss):
 @pytest.mark.parametrize("loss", [LossConfig(), LossConfig.r1()], ids=["dapo", "grpo"])
 def test_a_count_of_each_micro_batch_is_found(loss):
     def wrong(rows, config, tokens):
-        for part, _ in micro_batches(rows, config, tokens, packed=True):
+        for part, _ in micro_batches(rows, config, tokens, layout="shared"):
             yield part, loss_normalizer(part.mask_RT, config)
 
     finding = loss_scale_finding(loss, split=wrong)

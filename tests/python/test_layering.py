@@ -10,9 +10,10 @@ ROOT = Path(__file__).parents[2]
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
-    {"_C", "types", "words", "stop_strings", "repetition"},
+    {"_C", "types", "notices", "words", "stop_strings", "repetition"},
     {"loss_config", "loss_tokens"},
-    {"advantage", "gae", "sample_tokens", "logprob", "oracle", "engine", "decoder_spec"},
+    {"advantage", "gae", "sample_tokens", "logprob", "oracle", "decoder_spec"},
+    {"native_forward", "engine"},
     {
         "grpo_loss",
         "grpo_loss_from_logits",
@@ -23,6 +24,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
     },
     {
         "forward",
+        "hf_forward",
         "hf_sampling",
         "lora",
         "policy",

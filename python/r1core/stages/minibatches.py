@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1core.forward import first_fit
+from r1core.forward import Layout
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
+from r1core.hf_forward import first_fit
 from r1core.policy import Policy
 from r1core.stages.rl_config import RLConfig
 from r1core.types import Rollouts
@@ -101,7 +102,7 @@ def old_logprobs(policy: Policy, batch: RolloutBatch, config: RLConfig) -> Tenso
     if config.num_iterations == 1:
         needed_N[minibatch_index(batch, config)] = False
     budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(batch.rollouts, needed_N, budget, packed=policy.packs):
+    for index_R in split_by_tokens(batch.rollouts, needed_N, budget, layout=policy.layout):
         with torch.no_grad():
             logprobs_RT, _ = policy.logprobs(batch.rollouts.rows(index_R))
         old_NT[index_R, : logprobs_RT.shape[1]] = logprobs_RT.cpu()
@@ -137,16 +138,16 @@ def minibatch(batch: RolloutBatch, config: RLConfig) -> Rows:
 
 
 def micro_batches(
-    rows: Rows, loss: LossConfig, tokens_per_micro_batch: int, *, packed: bool
+    rows: Rows, loss: LossConfig, tokens_per_micro_batch: int, *, layout: Layout
 ) -> Iterator[tuple[Rows, LossNormalizer]]:
-    """Split the rows that have a gradient, longest first, under the token budget.
+    """Split the rows that have a gradient under the token budget.
 
     Yields:
         Rows, and the normalizer of the whole minibatch, so that the split does not change the loss.
     """
     normalizer = loss_normalizer(rows.mask_RT, loss)
     chosen_R = gradient_rows(rows.mask_RT.any(-1), rows.advantages, loss)
-    for index in split_by_tokens(rows.rollouts, chosen_R, tokens_per_micro_batch, packed=packed):
+    for index in split_by_tokens(rows.rollouts, chosen_R, tokens_per_micro_batch, layout=layout):
         yield rows.choose(index), normalizer
 
 
@@ -159,29 +160,50 @@ def gradient_rows(trained_N: Tensor, advantages: Tensor, loss: LossConfig) -> Te
 
 
 def split_by_tokens(
-    rollouts: Rollouts, chosen_N: Tensor, budget: int, *, packed: bool
+    rollouts: Rollouts, chosen_N: Tensor, budget: int, *, layout: Layout
 ) -> Iterator[Tensor]:
-    """Yield row indices, longest first, so that what a forward runs on stays within `budget`.
+    """Yield row indices so that what a forward pass runs on stays within `budget`.
 
-    That is its rows times their length, padding included. A sequence longer than the budget is a
-    micro-batch of its own.
+    That is the tokens that it computes; of padded rows, pads too. A sequence longer than the budget
+    is a micro-batch of its own.
 
     Args:
         rollouts: N completions.
         chosen_N: bool [N], the rows to go through.
         budget: tokens of a micro-batch.
-        packed: whether the forward packs: shorter sequences then fill the gaps beside longer ones.
+        layout: "shared" keeps the order and counts a group's prompt once; the others go longest
+            first, and "packed" fills the gaps beside longer sequences with shorter ones.
     """
+    index = chosen_N.nonzero().flatten()
+    if layout == "shared":
+        yield from _split_shared(rollouts, index.tolist(), budget)
+        return
     prompt_lengths = torch.tensor([len(tokens) for tokens in rollouts.prompt_tokens])
     lengths_N = rollouts.lengths_N + prompt_lengths.repeat_interleave(rollouts.group_size)
-    index = chosen_N.nonzero().flatten()
     index = index[lengths_N[index].argsort(descending=True, stable=True)]
     while len(index):
         lengths = lengths_N[index].tolist()
         rows = max(1, budget // lengths[0])
-        if packed:
+        if layout == "packed":
             fits = torch.tensor([p is not None for p in first_fit(lengths, lengths[0], rows)])
         else:
             fits = torch.arange(len(index)) < rows
         yield index[fits]
         index = index[~fits]
+
+
+def _split_shared(rollouts: Rollouts, rows: list[int], budget: int) -> Iterator[Tensor]:
+    lengths = rollouts.lengths_N.tolist()
+    part: list[int] = []
+    prompt, used = None, 0
+    for row in rows:
+        own = rollouts.prompt_tokens[row // rollouts.group_size]
+        shares = prompt is not None and torch.equal(own, prompt)
+        added = lengths[row] + (0 if shares else len(own))
+        if part and used + added > budget:
+            yield torch.tensor(part)
+            part, used, added = [], 0, len(own) + lengths[row]
+        part.append(row)
+        prompt, used = own, used + added
+    if part:
+        yield torch.tensor(part)

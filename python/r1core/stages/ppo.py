@@ -114,7 +114,7 @@ def values_of(critic: Critic, rollouts: Rollouts, config: PPOConfig) -> Tensor:
     values_NT = torch.zeros_like(rollouts.logprobs_NT)
     scored_N = rollouts.lengths_N > 0
     budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(rollouts, scored_N, budget, packed=critic.packs):
+    for index_R in split_by_tokens(rollouts, scored_N, budget, layout=critic.layout):
         with torch.no_grad():
             values_RT = critic.values(rollouts.rows(index_R))
         values_NT[index_R, : values_RT.shape[1]] = values_RT.cpu()
@@ -160,7 +160,7 @@ def accumulate(state: PPOState, batch: RolloutBatch, config: PPOConfig) -> dict[
     totals: dict[str, float] = defaultdict(float)
     state.critic_state.optimizer.zero_grad()  # of an update that failed
     budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(rollouts, chosen_N, budget, packed=critic.packs):
+    for index_R in split_by_tokens(rollouts, chosen_N, budget, layout=critic.layout):
         values_RT = critic.values(rollouts.rows(index_R))
         T, device = values_RT.shape[1], values_RT.device
         loss, clipped = value_loss(

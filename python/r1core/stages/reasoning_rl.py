@@ -174,7 +174,7 @@ def update(
         minibatch(batch, config),
         loss_config,
         config.tokens_per_micro_batch,
-        packed=policy.packs,
+        layout=policy.layout,
     ):
         reference_RT = None
         if state.reference is not None and loss_config.beta > 0:
@@ -220,7 +220,7 @@ def reference_kl(
     kl_NT = torch.zeros_like(rollouts.logprobs_NT)
     scored_N = rollouts.lengths_N > 0
     budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(rollouts, scored_N, budget, packed=policy.packs):
+    for index_R in split_by_tokens(rollouts, scored_N, budget, layout=policy.layout):
         rows = rollouts.rows(index_R)
         with clock.phase("reference"), torch.no_grad():
             logprobs_RT, reference_RT = policy.logprobs(rows)[0], reference.logprobs(rows)[0]

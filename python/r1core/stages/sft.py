@@ -128,7 +128,7 @@ def evaluation_loss(policy: Policy, examples: Sequence[Example], config: SFTConf
 def micro_batches(policy: Policy, rollouts: Rollouts, budget: int) -> Iterator[Rollouts]:
     """Split a batch under the budget of tokens, longest examples first."""
     every_N = torch.ones(rollouts.num_rows, dtype=torch.bool)
-    for index_R in split_by_tokens(rollouts, every_N, budget, packed=policy.packs):
+    for index_R in split_by_tokens(rollouts, every_N, budget, layout=policy.layout):
         yield rollouts.rows(index_R)
 
 

@@ -1,4 +1,4 @@
-"""The trainer's forward: packed rows say and learn what padded ones do, within the budget."""
+"""The forward of any Hugging Face model: packed rows say and learn what padded ones do."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from models import gpt2_policy, qwen3_policy
 from torch import nn
 from transformers import GPT2Config
 
-from r1core import forward
-from r1core.forward import first_fit, packs
+from r1core import hf_forward
+from r1core.hf_forward import first_fit, packs
 from r1core.policy import Policy
 from r1core.sampling import sample_groups
 from r1core.stages.minibatches import split_by_tokens
@@ -27,6 +27,7 @@ def rollouts_of(policy, n=4):
 
 def learnt(policy, rollouts):
     """Return log-probabilities, entropies and every gradient of a mix of both."""
+    policy.forward = "hf"
     policy.model.zero_grad()
     logprobs_NT, entropies_NT = policy.logprobs(rollouts)
     (logprobs_NT.square().sum() + entropies_NT.sum()).backward()
@@ -48,15 +49,16 @@ def test_packed_rows_say_and_learn_what_padded_ones_do(name, attention, monkeypa
     policy = Policy(build(name), None)
     policy.model.set_attn_implementation(attention)
     rollouts = rollouts_of(policy)
-    assert policy.packs
     packed = learnt(policy, rollouts)
-    monkeypatch.setattr(forward, "packs", lambda model: False)
+    assert policy.layout == "packed"
+    monkeypatch.setattr(hf_forward, "packs", lambda model: False)
     assert_alike(packed, learnt(policy, rollouts))
 
 
 def test_a_sequence_does_not_see_its_neighbours():
     """Another neighbour in the same row changes nothing beyond rounding."""
     policy = qwen3_policy()
+    policy.forward = "hf"
     rollouts = rollouts_of(policy)
     lengths = [len(PROMPTS[n // 4]) + int(rollouts.lengths_N[n]) for n in range(16)]
     places = first_fit(lengths, max(lengths))
@@ -76,7 +78,7 @@ def test_the_head_runs_on_completion_tokens_alone():
 
 
 def test_models_outside_the_table_are_padded():
-    assert not gpt2_policy().packs
+    assert gpt2_policy().layout == "padded"
     softcapped = qwen3_policy()
     softcapped.model.config.final_logit_softcapping = 30.0
     assert not packs(softcapped.model)
@@ -103,17 +105,17 @@ def test_first_fit_never_overlaps_and_places_whatever_fits(lengths, rows):
     assert rows is not None or None not in places
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("layout", ["packed", "padded"])
 @pytest.mark.parametrize("budget", [1, 40, 100, 1000])
-def test_a_micro_batch_keeps_to_the_budget_and_each_row_is_in_one(packed, budget, monkeypatch):
+def test_a_micro_batch_keeps_to_the_budget_and_each_row_is_in_one(layout, budget, monkeypatch):
     policy, shapes = qwen3_policy(), []
     rollouts = rollouts_of(policy)
     chosen_N = torch.arange(16) % 5 != 1
-    monkeypatch.setattr(forward, "packs", lambda model: packed)
+    monkeypatch.setattr(hf_forward, "packs", lambda model: layout == "packed")
     policy.model.model.register_forward_pre_hook(
         lambda _, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
     )
-    parts = list(split_by_tokens(rollouts, chosen_N, budget, packed=packed))
+    parts = list(split_by_tokens(rollouts, chosen_N, budget, layout=layout))
     assert sorted(torch.cat(parts).tolist()) == chosen_N.nonzero().flatten().tolist()
     for part in parts:
         policy.logprobs(rollouts.rows(part))
@@ -124,8 +126,8 @@ def test_packing_takes_fewer_positions_than_padding():
     rollouts = rollouts_of(qwen3_policy())
     chosen_N = torch.ones(16, dtype=torch.bool)
     padded, packed = (
-        [len(part) for part in split_by_tokens(rollouts, chosen_N, 300, packed=packed)]
-        for packed in (False, True)
+        [len(part) for part in split_by_tokens(rollouts, chosen_N, 300, layout=layout)]
+        for layout in ("padded", "packed")
     )
     assert packed[0] > padded[0] and len(packed) < len(padded)
 
@@ -149,6 +151,7 @@ def saved_bytes(policy, rollouts):
 @pytest.mark.parametrize("make", [qwen3_policy, gpt2_policy])
 def test_gradient_checkpointing_changes_memory_and_no_bit(make):
     policy = make()
+    policy.forward = "hf"
     rollouts = rollouts_of(policy)
     plain, kept = learnt(policy, rollouts), saved_bytes(policy, rollouts)
     policy.gradient_checkpointing = True
