@@ -1,23 +1,24 @@
-"""The trainer's forward and backward pass over one batch of completions of very unequal lengths.
+"""Training: the forward and backward pass by our own kernels beside the module's own.
 
-Packed rows beside padded ones; all weights beside a LoRA adapter; kept activations beside
-recomputed ones. Every side goes through the same completions in micro-batches of 2,048 tokens and
-sums the same gradients; the losses are compared first.
+The tiny model learns from 512 completions, 24 + 48 tokens, AdamW included. The small one goes
+through completions of very unequal lengths: ours beside the module on packed and on padded rows;
+kept activations beside recomputed ones; all weights beside a LoRA adapter. Every side takes the
+same completions in micro-batches of 2,048 tokens; the log-probabilities are compared first.
 """
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Iterator
 from functools import partial
 from unittest.mock import patch
 
 import torch
 from common import Case, Side, compare, run_topic
-from models import GROUP, SMALL
+from models import GROUP, SMALL, TINY, Workload
 
 import r1core as r1
-from r1core import forward
+from r1core import hf_forward
 from r1core.lora import LoraSettings, add_lora
 from r1core.stages.minibatches import split_by_tokens
 from r1core.types import Rollouts
@@ -32,26 +33,87 @@ def main() -> None:
 
 
 def cases(rounds: int) -> Iterator[Case]:
+    yield training(rounds)
     rollouts = unequal_rollouts()
     tokens = int(rollouts.lengths_N.sum())
     mean = tokens / rollouts.num_rows
     work = f"small: 4 x 16 completions, 64 + 1 to {LONGEST} tokens (mean {mean:.0f})"
-    policy = SMALL.policy()
-    packed, padded = partial(run, policy, rollouts), partial(run, policy, rollouts, padded=True)
-    difference = abs(packed() - padded())
-    if difference > TOLERANCE * tokens:
-        raise SystemExit(f"packed and padded rows differ by {difference}")
-    settings = {"rounds": rounds, "memory": True, "tokens": tokens}
-    yield compare(work, {"r1core": Side(packed), "padded rows": Side(padded)}, **settings)
+    native, packed = policy_of(SMALL, "native"), policy_of(SMALL, "hf")
+    sides = {
+        "r1core": Side(partial(run, native, rollouts)),
+        "module, packed rows": Side(partial(run, packed, rollouts)),
+        "module, padded rows": Side(partial(run, packed, rollouts, padded=True)),
+    }
+    check(sides, tokens)
+    flops = 6 * SMALL.matrix_parameters() * computed_tokens(rollouts)
+    settings = {"rounds": rounds, "memory": True, "tokens": tokens, "peak_gflops": peak_gflops()}
+    whole = compare(work, sides, **settings)
+    median = whole["sides"]["r1core"]["median_ms"]
+    whole["gflops"] = round(flops / median / 1e6, 1)
+    print(f"  {whole['gflops']} GFLOP/s in all; torch's own product {whole['peak_gflops']}")
+    yield whole
 
-    lean = SMALL.policy()
+    lean = policy_of(SMALL, "native")
     lean.gradient_checkpointing = True
-    sides = {"r1core": Side(partial(run, lean, rollouts)), "kept activations": Side(packed)}
+    sides = {"r1core": Side(partial(run, lean, rollouts)), "kept activations": sides["r1core"]}
     yield compare(f"{work}, gradient checkpointing", sides, **settings)
 
-    adapted = add_lora(SMALL.policy(), LoraSettings(r=16), seed=0)
-    sides = {"r1core": Side(partial(run, adapted, rollouts)), "all weights": Side(packed)}
+    adapted = add_lora(policy_of(SMALL, "native"), LoraSettings(r=16), seed=0)
+    theirs = add_lora(policy_of(SMALL, "hf"), LoraSettings(r=16), seed=0)
+    sides = {
+        "r1core": Side(partial(run, adapted, rollouts)),
+        "module, packed rows": Side(partial(run, theirs, rollouts)),
+    }
     yield compare(f"{work}, LoRA of rank 16", sides, **settings)
+
+
+def training(rounds: int) -> Case:
+    """Return the case of whole updates of the tiny model, beside eager attention and AdamW."""
+    rollouts = r1.sample_groups(TINY.policy(), TINY.prompt_tokens().tolist(), TINY.sampling())
+    native, eager = policy_of(TINY, "native"), policy_of(TINY, "hf")
+    eager.model.set_attn_implementation("eager")
+    sides = {
+        "r1core": Side(partial(run, native, rollouts, optimizer_of(native))),
+        "module (eager), padded rows": Side(
+            partial(run, eager, rollouts, optimizer_of(eager), padded=True)
+        ),
+    }
+    tokens = int(rollouts.lengths_N.sum())
+    work = f"tiny: {TINY.describe()}, with AdamW"
+    return compare(work, sides, rounds=rounds, memory=True, tokens=tokens)
+
+
+def policy_of(workload: Workload, forward: str) -> r1.Policy:
+    policy = workload.policy()
+    policy.forward = forward
+    return policy
+
+
+def optimizer_of(policy: r1.Policy) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(policy.parameters(), lr=1e-6)
+
+
+def check(sides: dict[str, Side], tokens: int) -> None:
+    """Stop unless all sides give the same sum of log-probabilities."""
+    sums = [side.run() for side in sides.values()]
+    if max(sums) - min(sums) > TOLERANCE * tokens:
+        raise SystemExit(f"the sides differ: {sums}")
+
+
+def computed_tokens(rollouts: Rollouts) -> int:
+    """Return the tokens that must run through the layers: each prompt once."""
+    return sum(map(len, rollouts.prompt_tokens)) + int((rollouts.lengths_N - 1).sum())
+
+
+def peak_gflops() -> float:
+    """Return what torch's own product of large float32 matrices reaches, best of 5."""
+    left, right = torch.randn(2, 2048, 2048)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - start)
+    return round(2 * 2048**3 / best / 1e9, 1)
 
 
 def unequal_rollouts() -> Rollouts:
@@ -65,17 +127,25 @@ def unequal_rollouts() -> Rollouts:
     return rollouts
 
 
-def run(policy: r1.Policy, rollouts: Rollouts, *, padded: bool = False) -> float:
+def run(
+    policy: r1.Policy,
+    rollouts: Rollouts,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    padded: bool = False,
+) -> float:
     """Return the sum of all log-probabilities, after the backward pass of each micro-batch."""
     total = 0.0
     policy.model.zero_grad()
     chosen_N = torch.ones(rollouts.num_rows, dtype=torch.bool)
-    rows = patch.object(forward, "packs", lambda model: False) if padded else None
-    with rows or contextlib.nullcontext():
-        for index in split_by_tokens(rollouts, chosen_N, BUDGET, packed=not padded):
+    with patch.object(hf_forward, "packs", lambda model: not padded):
+        parts = split_by_tokens(rollouts, chosen_N, BUDGET, layout=policy.layout)
+        for index in parts:
             logprobs_NT, _ = policy.logprobs(rollouts.rows(index))
             logprobs_NT.sum().backward()
             total += float(logprobs_NT.detach().double().sum())
+    if optimizer is not None:
+        optimizer.step()
     return total
 
 

@@ -1,7 +1,8 @@
-"""One GRPO step of 512 completions, split by phase: r1core's `reasoning_rl` beside TRL's trainer.
+"""One GRPO step, split by phase: r1core's `reasoning_rl` beside TRL's trainer.
 
-The tiny model, 32 prompts x 16 completions, 24 + exactly 48 tokens; a step of r1core follows each
-step of TRL. Both run the same Hugging Face module forward and backward, with sdpa attention.
+The tiny model, 32 prompts x 16 completions, 24 + exactly 48 tokens, and the small one, 4 x 16
+completions, 64 + 128; a step of r1core follows each step of TRL, whose module runs sdpa attention.
+Both sides are there all the time, so the memory is what a step adds to it at its peak.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common import Case, Phases, Samples, case, run_topic
-from models import GROUP, TINY
+from machine import resident, start_of_peak
+from models import GROUP, SMALL, TINY, Workload
 from trl_step import train
 
 import r1core as r1
 from r1core.stages import Batch, ReasoningRLConfig, reasoning_rl
 
-BETAS = (0.0, 0.04)
 WARM_UP = 2
 PHASES = ("sampling", "rewards", "reference", "forward_backward", "optimizer")
 
@@ -27,29 +28,32 @@ def main() -> None:
 
 
 def cases(rounds: int) -> Iterator[Case]:
-    for beta in BETAS:
-        yield paired(beta, rounds)
+    yield paired("tiny", TINY, 0.0, rounds)
+    yield paired("tiny", TINY, 0.04, rounds)
+    yield paired("small", SMALL, 0.04, min(rounds, 3))
 
 
-def paired(beta: float, rounds: int) -> Case:
-    """Return the case of one KL coefficient."""
+def paired(name: str, workload: Workload, beta: float, rounds: int) -> Case:
+    """Return the case of one model and KL coefficient."""
     steps = rounds + WARM_UP
     samples = {"r1core": Samples(), "TRL": Samples()}
-    mine = our_steps(beta, steps)
+    mine = our_steps(workload, beta, steps)
 
-    def record(side: str, seconds: float, phases: Phases) -> None:
+    def record(side: str, before: int, seconds: float, phases: Phases) -> None:
         named = {name: phases.get(name, 0.0) for name in PHASES}
         samples[side].seconds.append(seconds)
         samples[side].phases.append(named | {"other": seconds - sum(named.values())})
+        samples[side].peak_growth = resident("VmHWM") - before  # of the last step
 
-    def on_trl_step(seconds: float, phases: Phases) -> None:
-        record("TRL", seconds, phases)
-        record("r1core", *next(mine))
+    def on_trl_step(seconds: float, phases: Phases, before: int) -> None:
+        record("TRL", before, seconds, phases)
+        before = start_of_peak()
+        record("r1core", before, *next(mine))
 
     with tempfile.TemporaryDirectory() as folder:
         train(
-            TINY,
-            TINY.policy().model,
+            workload,
+            workload.policy().model,
             reward,
             Path(folder),
             beta=beta,
@@ -58,31 +62,33 @@ def paired(beta: float, rounds: int) -> Case:
         )
     for side in samples.values():
         del side.seconds[:WARM_UP], side.phases[:WARM_UP]
-    tokens = TINY.prompts * GROUP * TINY.new_tokens
-    return case(f"tiny: {TINY.describe()}, beta {beta:g}", samples, tokens=tokens)
+    tokens = workload.prompts * GROUP * workload.new_tokens
+    return case(f"{name}: {workload.describe()}, beta {beta:g}", samples, tokens=tokens)
 
 
-def our_steps(beta: float, steps: int) -> Iterator[tuple[float, Phases]]:
+def our_steps(workload: Workload, beta: float, steps: int) -> Iterator[tuple[float, Phases]]:
     """Yield the seconds and phases of each step, with TRL's settings."""
     config = ReasoningRLConfig(
         steps=steps,
-        sampling=TINY.sampling(),
+        questions_per_step=workload.prompts,
+        sampling=workload.sampling(),
         loss={"preset": "trl", "beta": beta},
         optimizer={"lr": 1e-6},
         tokens_per_micro_batch=2048,  # as the quickstart: a micro-batch stays in cache
     )
     rewards = [r1.RewardSpec.resolve(reward)]
-    for stats in reasoning_rl(TINY.policy(), batches(steps), rewards, config):
+    for stats in reasoning_rl(workload.policy(), batches(workload, steps), rewards, config):
         metrics = stats.metrics
-        assert metrics["completions/min_length"] == TINY.new_tokens
+        assert metrics["completions/min_length"] == workload.new_tokens
+        assert metrics["sampling/sampling_logp_difference/max"] == 0
         phases = {name: metrics.get(f"time/{name}", 0.0) for name in PHASES}
         yield metrics["step_time"], phases
 
 
-def batches(steps: int) -> Iterator[Batch]:
+def batches(workload: Workload, steps: int) -> Iterator[Batch]:
     """Yield the same prompts as TRL's side reads."""
     for step in range(steps):
-        prompts = TINY.prompt_tokens(seed=step).tolist()
+        prompts = workload.prompt_tokens(seed=step).tolist()
         first = step * len(prompts)
         yield Batch(prompts=prompts, columns={}, uids=list(range(first, first + len(prompts))))
 

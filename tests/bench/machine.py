@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from r1core import _C
+
 
 class Ticks(NamedTuple):
     """Clock ticks since boot, over all cores.
@@ -51,16 +53,22 @@ def load_percent(seconds: float = 1.0) -> float:
 
 
 def peak_growth(run: Callable[[], object]) -> int:
-    """Return by how many bytes a call raises the resident set (Linux).
+    """Return by how many bytes a call raises the resident set (Linux)."""
+    before = start_of_peak()
+    run()
+    return resident("VmHWM") - before
+
+
+def start_of_peak() -> int:
+    """Return the resident set in bytes; `resident("VmHWM")` is its highest from now on.
 
     What the allocator keeps of earlier calls is given back first: it would hide the growth.
     """
     gc.collect()
+    _C.release_buffers()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from here
-    before = resident("VmRSS")
-    run()
-    return resident("VmHWM") - before
+    return resident("VmRSS")
 
 
 def resident(key: str) -> int:

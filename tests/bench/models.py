@@ -42,6 +42,11 @@ class Workload(NamedTuple):
         length = self.new_tokens if new_tokens is None else new_tokens
         return r1.SamplingParams(n=GROUP, max_new_tokens=length, stop_token_ids=())
 
+    def matrix_parameters(self) -> int:
+        """Return the parameters that a token is multiplied by."""
+        named = self.policy().model.named_parameters()
+        return sum(p.numel() for name, p in named if p.dim() == 2 and "embed" not in name)
+
     def describe(self) -> str:
         """Return for instance "32 x 16 completions, 24 + 48 tokens"."""
         return (

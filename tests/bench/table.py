@@ -1,10 +1,10 @@
 """Make the README's tables of a results file.
 
     python tests/bench/table.py                # print this machine's
-    python tests/bench/table.py --readme FILE  # put a results file's between the README's markers
+    python tests/bench/table.py --readme       # fill the README's markers again
     python tests/bench/table.py --check        # fail where the README differs from its results
 
-The marker names the results file, so that `--check` needs no other argument.
+Each pair of markers names the results file between them.
 """
 
 from __future__ import annotations
@@ -35,34 +35,28 @@ TITLES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--readme", type=Path, metavar="FILE")
+    choice.add_argument("--readme", action="store_true")
     choice.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    text = README.read_text()
     if options.readme:
-        README.write_text(filled(README.read_text(), options.readme.name))
+        README.write_text(filled(text))
     elif options.check:
-        text = README.read_text()
-        name = marked_file(text)
-        if filled(text, name) != text:
-            sys.exit(f"README.md differs from {name}: run table.py --readme {name}")
+        if filled(text) != text:
+            sys.exit("README.md differs from its results: run table.py --readme")
     else:
         from common import results_path
 
         print(tables(json.loads(results_path().read_text())))
 
 
-def marked_file(readme: str) -> str:
-    """Return the results file that the README's marker names."""
-    found = BLOCK.search(readme)
-    if found is None:
-        sys.exit("README.md has no <!-- bench: FILE --> ... <!-- /bench --> markers")
-    return found[1]
+def filled(readme: str) -> str:
+    """Return the README with each results file's tables between its markers."""
 
+    def block(match: re.Match[str]) -> str:
+        return match[1] + match[2] + tables(json.loads((RESULTS / match[1]).read_text()))
 
-def filled(readme: str, name: str) -> str:
-    """Return the README with the tables of a results file between its markers."""
-    text = tables(json.loads((RESULTS / name).read_text()))
-    return BLOCK.sub(lambda match: f"{name}{match[2]}{text}", readme)
+    return BLOCK.sub(block, readme)
 
 
 def tables(results: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from common import Phases
 from datasets import Dataset
+from machine import start_of_peak
 from models import GROUP, Workload
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
@@ -31,7 +32,7 @@ def train(
     *,
     beta: float,
     steps: int,
-    on_step: Callable[[float, Phases], None],
+    on_step: Callable[[float, Phases, int], None],
 ) -> None:
     """Run GRPO steps of P x 16 completions of full length.
 
@@ -42,7 +43,7 @@ def train(
         folder: scratch space; with beta > 0 TRL reads its reference from disk.
         beta: KL coefficient.
         steps: optimizer steps.
-        on_step: called after each with its seconds and phases.
+        on_step: called after each with its seconds, phases, and the resident set before it.
     """
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -113,9 +114,10 @@ def tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
 class StepClock(TrainerCallback):
     """Seconds of each step by phase, under the names of r1core's own metrics."""
 
-    def __init__(self, trainer: GRPOTrainer, on_step: Callable[[float, Phases], None]) -> None:
+    def __init__(self, trainer: GRPOTrainer, on_step: Callable[[float, Phases, int], None]) -> None:
         self._on_step, self._phases = on_step, defaultdict[str, float](float)
         self._start = self._optimizer_start = 0.0
+        self._resident = 0
         self._clock(trainer, "_generate_single_turn", "sampling")
         self._clock(trainer, "_calculate_rewards", "rewards")
         # One method scores for the reference and, within the loss, for the policy.
@@ -140,6 +142,7 @@ class StepClock(TrainerCallback):
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._phases.clear()
+        self._resident = start_of_peak()
         self._start = time.perf_counter()
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
@@ -149,4 +152,4 @@ class StepClock(TrainerCallback):
         self._phases["optimizer"] = time.perf_counter() - self._optimizer_start
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self._on_step(time.perf_counter() - self._start, dict(self._phases))
+        self._on_step(time.perf_counter() - self._start, dict(self._phases), self._resident)
