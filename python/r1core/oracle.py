@@ -199,7 +199,7 @@ def gated(gate: Tensor, up: Tensor, activation: str) -> Tensor:
     """Shazeer 2020: SwiGLU ("silu"), or GEGLU with the tanh form of GELU ("gelu_tanh")."""
     if activation == "silu":
         return gate * gate.sigmoid() * up
-    cubic = (2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate**3)
+    cubic: Tensor = (2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate**3)
     return 0.5 * gate * (1 + cubic.tanh()) * up
 
 
@@ -219,7 +219,7 @@ def decoder(
         return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
 
     def heads(x: Tensor, name: str) -> Tensor:
-        y_LHD = linear(x, f"{name}_proj").unflatten(-1, (-1, head_dim))
+        y_LHD = linear(x, f"{name}_proj").view(len(x), -1, head_dim)
         norm = weights.get(f"{name}_norm.weight")
         return y_LHD if norm is None else rms_norm(y_LHD, norm, eps)
 
