@@ -179,6 +179,7 @@ class Keep:
     all: ClassVar[Keep]
 
 class Forward:
+    rows: int
     def __init__(
         self,
         spec: DecoderSpec,
@@ -187,8 +188,6 @@ class Forward:
         keep: Keep,
         threads: int,
     ) -> None: ...
-    @property
-    def rows(self) -> int: ...
     def run(self) -> Tensor: ...
     def backward(self, grad_hidden: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]: ...
 
