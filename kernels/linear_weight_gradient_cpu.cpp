@@ -28,10 +28,8 @@ struct Operands {
 /// register S further on.
 template <int S, int... J>
 R1_INLINE void exchange(FloatRegister& a, FloatRegister& b, Indices<J...>) {
-  const IntRegister low = {(J & S ? kPartLanes + J - S : J)...};
-  const IntRegister high = {(J & S ? kPartLanes + J : J + S)...};
-  const FloatRegister first = __builtin_shuffle(a, b, low);
-  b = __builtin_shuffle(a, b, high);
+  const FloatRegister first = __builtin_shufflevector(a, b, (J & S ? kPartLanes + J - S : J)...);
+  b = __builtin_shufflevector(a, b, (J & S ? kPartLanes + J : J + S)...);
   a = first;
 }
 
