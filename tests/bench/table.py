@@ -112,7 +112,8 @@ def phases(results: dict[str, Any]) -> Iterator[str]:
     for case in cases:
         for side, measured in case["sides"].items():
             cells = " | ".join(f"{measured['phases_ms'][name]:,.0f}" for name in names)
-            yield f"| {side}, {case['case'].rpartition(', ')[2]} | {cells} |"
+            model, beta = case["case"].partition(":")[0], case["case"].rpartition(", ")[2]
+            yield f"| {side}, {model}, {beta} | {cells} |"
 
 
 if __name__ == "__main__":
