@@ -9,7 +9,7 @@ JOBS ?= $(shell nproc)
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
-CPP_FILES = $(shell find csrc kernels tests -name '*.cpp' -o -name '*.h')
+CPP_FILES = $(shell find csrc kernels tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SEED ?= 0
 CLANG ?= $(firstword $(foreach name,clang++ $(patsubst %,clang++-%,20 19 18 17 16 15 14),$(shell command -v $(name))))
 FUZZ_BUILD := build/fuzz$(if $(CLANG),-clang)

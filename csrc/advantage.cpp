@@ -1,8 +1,11 @@
 #include "csrc/advantage.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <c10/core/DeviceGuard.h>
 
 #include "csrc/check.h"
+#include "csrc/cuda_library.h"
 #include "kernels/advantage.h"
 
 namespace r1 {
@@ -27,7 +30,8 @@ AdvantageBaseline baseline_of(const std::string& name) {
 }  // namespace
 
 at::Tensor group_advantage(const at::Tensor& rewards, const std::string& scale,
-                           const std::string& baseline, double eps, std::int64_t ddof) {
+                           const std::string& baseline, double eps, std::int64_t ddof,
+                           std::int64_t stream) {
   R1_REQUIRE(rewards.dim() == 2 && rewards.size(1) > 0,
              "rewards must be [num_prompts, group_size >= 1]; got ", rewards.sizes());
   R1_REQUIRE(rewards.scalar_type() == at::kFloat, "rewards must be float32; got ",
@@ -36,6 +40,15 @@ at::Tensor group_advantage(const at::Tensor& rewards, const std::string& scale,
   R1_REQUIRE(ddof == 0 || ddof == 1, "ddof must be 0 or 1; got ", ddof);
   const at::Tensor input = rewards.contiguous();
   at::Tensor advantages = at::empty_like(input);
+  if (input.is_cuda()) {
+    const c10::DeviceGuard guard(input.device());
+    const at::Tensor batch_std = at::empty({1}, input.options().dtype(at::kDouble));
+    R1_CUDA(group_advantage_cuda, input.const_data_ptr<float>(),
+            advantages.mutable_data_ptr<float>(), input.size(0), input.size(1), scale_of(scale),
+            baseline_of(baseline), eps, static_cast<int>(ddof),
+            batch_std.mutable_data_ptr<double>(), stream_of(stream));
+    return advantages;
+  }
   R1_CPU(group_advantage_cpu)
   (input.const_data_ptr<float>(), advantages.mutable_data_ptr<float>(), input.size(0),
    input.size(1), scale_of(scale), baseline_of(baseline), eps, static_cast<int>(ddof));

@@ -9,10 +9,12 @@ namespace r1 {
 namespace {
 
 /// M doubles are few beside the M * V logits they come from.
-at::Tensor as_double(const at::Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
+at::Tensor as_double(const at::Tensor& tensor, at::Device device) {
+  return tensor.to(device, at::kDouble).contiguous();
+}
 
-at::Tensor optional_double(const std::optional<at::Tensor>& tensor) {
-  return tensor ? as_double(*tensor) : at::Tensor{};
+at::Tensor optional_double(const std::optional<at::Tensor>& tensor, at::Device device) {
+  return tensor ? as_double(*tensor, device) : at::Tensor{};
 }
 
 const double* data_or_null(const at::Tensor& tensor, std::int64_t m) {
@@ -25,12 +27,12 @@ GrpoTokens::GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& adva
                        const at::Tensor& weights, const std::optional<at::Tensor>& old_logprobs,
                        const std::optional<at::Tensor>& reference_logprobs,
                        const std::optional<at::Tensor>& importance_weights)
-    : starts_(sequence_starts.contiguous()),
-      advantages_(as_double(advantages)),
-      weights_(as_double(weights)),
-      old_logprobs_(optional_double(old_logprobs)),
-      reference_logprobs_(optional_double(reference_logprobs)),
-      importance_weights_(optional_double(importance_weights)),
+    : starts_(sequence_starts.to(at::kCPU).contiguous()),
+      advantages_(as_double(advantages, weights.device())),
+      weights_(as_double(weights, weights.device())),
+      old_logprobs_(optional_double(old_logprobs, weights.device())),
+      reference_logprobs_(optional_double(reference_logprobs, weights.device())),
+      importance_weights_(optional_double(importance_weights, weights.device())),
       weight_(weights_.const_data_ptr<double>()) {
   const std::int64_t M = size();
   for (const at::Tensor* tensor :
@@ -82,10 +84,17 @@ at::Tensor sums_tensor(const kernels::GrpoLossSums& sums, double entropy) {
 }
 
 std::tuple<at::Tensor, at::Tensor> grpo_loss(const at::Tensor& logprobs, const GrpoTokens& tokens,
-                                             const kernels::GrpoLossOptions& options) {
+                                             const kernels::GrpoLossOptions& options,
+                                             std::int64_t stream) {
   R1_REQUIRE(logprobs.numel() == tokens.size(), "logprobs must hold ", tokens.size(),
              " tokens; got ", logprobs.sizes());
-  const at::Tensor current = as_double(logprobs);
+  R1_REQUIRE(logprobs.device() == tokens.weights().device(), "logprobs must be on ",
+             tokens.weights().device(), " as the tokens are; got ", logprobs.device());
+  const at::Tensor current = as_double(logprobs, logprobs.device());
+  if (current.is_cuda()) {
+    const auto [sums, gradient] = grpo_loss_cuda(current.flatten(), tokens, options, {}, stream);
+    return {sums, gradient.view(current.sizes())};
+  }
   at::Tensor gradient = at::empty_like(current);
   const kernels::GrpoLossSums sums =
       tokens.loss(current.const_data_ptr<double>(), options, gradient.mutable_data_ptr<double>());

@@ -91,6 +91,10 @@ void check(const at::Tensor& hidden, const at::Tensor& weight,
            weight.sizes(), " ", weight.scalar_type());
   if (bias && (bias->dim() != 1 || bias->size(0) != weight.size(0)))
     reject(function, "lm_head_bias must be [V = ", weight.size(0), "]; got ", bias->sizes());
+  for (const at::Tensor& other : {weight, ids, tokens.weights()})
+    if (other.device() != hidden.device())
+      reject(function, "all tensors must be on ", hidden.device(), " as hidden is; got one on ",
+             other.device());
   if (tokens.size() != hidden.size(0))
     reject(function, "sequence_starts must end at M = ", hidden.size(0), "; got ", tokens.size());
   check_tokens(function, ids, hidden.size(0), weight.size(0), temperature);
@@ -102,9 +106,13 @@ HiddenLoss grpo_loss_from_hidden(const at::Tensor& hidden, const at::Tensor& wei
                                  const std::optional<at::Tensor>& bias, const at::Tensor& ids,
                                  const GrpoTokens& tokens, const kernels::GrpoLossOptions& options,
                                  double temperature, double entropy_weight,
-                                 std::int64_t budget_bytes, const HeadGradients& wanted) {
+                                 std::int64_t budget_bytes, const HeadGradients& wanted,
+                                 std::int64_t stream) {
   check(hidden, weight, bias, ids, tokens, temperature);
   R1_REQUIRE(budget_bytes > 0, "budget_bytes must be > 0; got ", budget_bytes);
+  if (hidden.is_cuda())
+    return grpo_loss_from_hidden_cuda(hidden, weight, bias, ids, tokens, options, temperature,
+                                      entropy_weight, budget_bytes, wanted, stream);
   const std::int64_t M = hidden.size(0), V = weight.size(0), H = hidden.size(1);
   const std::int64_t most = chunk_rows(M, V, budget_bytes);
   const auto wide = hidden.options().dtype(at::kFloat);

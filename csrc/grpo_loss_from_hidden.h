@@ -34,9 +34,19 @@ struct HiddenLoss {
 /// @param weight        [V, H] float32 or bfloat16
 /// @param bias          [V], or none
 /// @param budget_bytes  of a chunk of logits, at least one row
+/// @param stream        of the factors' GPU; 0 on the CPU
 HiddenLoss grpo_loss_from_hidden(const at::Tensor& hidden, const at::Tensor& weight,
                                  const std::optional<at::Tensor>& bias, const at::Tensor& ids,
                                  const GrpoTokens& tokens, const kernels::GrpoLossOptions& options,
                                  double temperature, double entropy_weight,
-                                 std::int64_t budget_bytes, const HeadGradients& wanted);
+                                 std::int64_t budget_bytes, const HeadGradients& wanted,
+                                 std::int64_t stream);
+
+/// The same on a GPU; two bfloat16 factors run on its matrix units, whose sums stay float32.
+HiddenLoss grpo_loss_from_hidden_cuda(const at::Tensor& hidden, const at::Tensor& weight,
+                                      const std::optional<at::Tensor>& bias, const at::Tensor& ids,
+                                      const GrpoTokens& tokens,
+                                      const kernels::GrpoLossOptions& options, double temperature,
+                                      double entropy_weight, std::int64_t budget_bytes,
+                                      const HeadGradients& wanted, std::int64_t stream);
 }  // namespace r1

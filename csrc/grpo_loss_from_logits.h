@@ -10,5 +10,6 @@ namespace r1 {
 /// @param entropy_weight  the gradient is that of loss - entropy_weight * entropy
 at::Tensor grpo_loss_from_logits(const at::Tensor& logits, const at::Tensor& ids,
                                  const GrpoTokens& tokens, const kernels::GrpoLossOptions& options,
-                                 double temperature, double entropy_weight, bool in_place);
+                                 double temperature, double entropy_weight, bool in_place,
+                                 std::int64_t stream);
 }  // namespace r1

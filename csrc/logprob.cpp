@@ -56,6 +56,7 @@ void check_tokens(const char* function, const at::Tensor& tokens, std::int64_t M
     reject(function, "tokens must be int64; got ", tokens.scalar_type());
   if (!(temperature > 0 && std::isfinite(temperature)))
     reject(function, "temperature must be finite and > 0; got ", temperature);
+  if (tokens.is_cuda()) return;  // their values are the kernel's to check: nobody waits for them
   const at::Tensor ids = tokens.contiguous();
   for (std::int64_t i = 0; i < M; ++i) {
     const std::int64_t id = ids.const_data_ptr<std::int64_t>()[i];
@@ -70,6 +71,11 @@ void check_token_logits(const char* function, const at::Tensor& logits, const at
   const at::ScalarType dtype = logits.scalar_type();
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kDouble)
     reject(function, "logits must be float32, bfloat16 or float64; got ", dtype);
+  if (dtype == at::kDouble && logits.is_cuda())
+    reject(function, "logits must be float32 or bfloat16 on a GPU; got ", dtype);
+  if (tokens.device() != logits.device())
+    reject(function, "tokens must be on ", logits.device(), " as the logits are; got ",
+           tokens.device());
   check_tokens(function, tokens, logits.size(0), logits.size(1), temperature);
 }
 
@@ -127,10 +133,15 @@ void score_rows_backward(const at::Tensor& logits, const at::Tensor& tokens,
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& logits,
                                                               const at::Tensor& tokens,
-                                                              double temperature) {
+                                                              double temperature,
+                                                              std::int64_t stream) {
   check_token_logits("token_logprobs", logits, tokens, temperature);
   const at::Tensor rows = logits.contiguous(), ids = tokens.contiguous();
   const TokenScores scores = empty_scores(rows);
+  if (rows.is_cuda()) {
+    token_logprobs_cuda(rows, ids, temperature, scores, stream);
+    return {scores.logprobs, scores.entropies, scores.statistics};
+  }
   parallel_rows(rows.size(0), rows.size(1), [&](std::int64_t begin, std::int64_t end) {
     score_rows(rows, ids, temperature, begin, end, scores);
   });
@@ -139,10 +150,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& 
 
 at::Tensor token_logprobs_backward(const at::Tensor& logits, const at::Tensor& tokens,
                                    const at::Tensor& statistics, const at::Tensor& grad_logprobs,
-                                   const at::Tensor& grad_entropies, double temperature) {
+                                   const at::Tensor& grad_entropies, double temperature,
+                                   std::int64_t stream) {
   const at::Tensor rows = logits.contiguous(), ids = tokens.contiguous();
   const at::Tensor dlogprobs = grad_logprobs.contiguous(), dentropies = grad_entropies.contiguous();
   at::Tensor grad = at::empty_like(rows);
+  if (rows.is_cuda()) {
+    token_logprobs_backward_cuda(rows, ids, statistics, dlogprobs, dentropies, temperature, grad,
+                                 stream);
+    return grad;
+  }
   parallel_rows(rows.size(0), rows.size(1), [&](std::int64_t begin, std::int64_t end) {
     score_rows_backward(rows, ids, statistics, dlogprobs, dentropies, temperature, begin, end,
                         grad);

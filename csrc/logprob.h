@@ -42,12 +42,23 @@ void score_rows_backward(const at::Tensor& logits, const at::Tensor& tokens,
                          std::int64_t end, const at::Tensor& grad_logits);
 
 /// logits [M, V] float32, bfloat16 or float64, tokens [M] int64 -> the three of TokenScores.
+/// On a GPU float32 and bfloat16, on `stream`.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> token_logprobs(const at::Tensor& logits,
                                                               const at::Tensor& tokens,
-                                                              double temperature);
+                                                              double temperature,
+                                                              std::int64_t stream);
 
 /// The gradient with respect to the logits, [M, V] in their dtype.
 at::Tensor token_logprobs_backward(const at::Tensor& logits, const at::Tensor& tokens,
                                    const at::Tensor& statistics, const at::Tensor& grad_logprobs,
-                                   const at::Tensor& grad_entropies, double temperature);
+                                   const at::Tensor& grad_entropies, double temperature,
+                                   std::int64_t stream);
+
+/// The same on a GPU, into what the caller has made room for.
+void token_logprobs_cuda(const at::Tensor& logits, const at::Tensor& tokens, double temperature,
+                         const TokenScores& scores, std::int64_t stream);
+void token_logprobs_backward_cuda(const at::Tensor& logits, const at::Tensor& tokens,
+                                  const at::Tensor& statistics, const at::Tensor& grad_logprobs,
+                                  const at::Tensor& grad_entropies, double temperature,
+                                  const at::Tensor& grad_logits, std::int64_t stream);
 }  // namespace r1

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/cuda.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
@@ -29,4 +30,11 @@ R1_PER_ISA(void group_advantage_cpu(const float* rewards, float* advantages,
                                     std::int64_t num_prompts, std::int64_t group_size,
                                     AdvantageScale scale, AdvantageBaseline baseline, double eps,
                                     int ddof) noexcept;)
+/// On the GPU a warp scores a group; the same numerics, sums by lanes.
+///
+/// @param batch_std  [1], workspace
+R1_CUDA_API int group_advantage_cuda(const float* rewards, float* advantages,
+                                     std::int64_t num_prompts, std::int64_t group_size,
+                                     AdvantageScale scale, AdvantageBaseline baseline, double eps,
+                                     int ddof, double* batch_std, CudaStream stream);
 }  // namespace r1::kernels

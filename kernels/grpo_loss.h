@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/bf16.h"
+#include "kernels/common/cuda.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
@@ -56,4 +58,55 @@ R1_PER_ISA(GrpoLossSums grpo_loss_cpu(const double* logprobs, const GrpoTokens& 
                                       const std::int64_t* sequence_starts, std::int64_t sequences,
                                       const GrpoLossOptions& options,
                                       double* grad_logprobs) noexcept;)
+
+/// `GrpoLossSums` and the sum of the counted tokens' entropies.
+constexpr std::int64_t kLossSums = 6;
+
+/// On the GPU a block goes through a sequence; sums by threads, then by sequences in order.
+///
+/// @param entropies  [M], or null: 0
+/// @param workspace  [sequences, kLossSums]
+/// @param sums       [kLossSums]
+R1_CUDA_API int grpo_loss_cuda(const double* logprobs, const GrpoTokens& tokens,
+                               const std::int64_t* sequence_starts, std::int64_t sequences,
+                               const GrpoLossOptions& options, const float* entropies,
+                               double* grad_logprobs, double* workspace, double* sums,
+                               CudaStream stream);
+
+/// On the GPU: the loss of M rows of logits, with a ratio per token, and its gradient with respect
+/// to the logits, minus `entropy_weight` times the entropies. A row lies in the shared memory of
+/// one block, or of a cluster of up to eight, from the only read of its logits to the only write of
+/// their gradient; rows beyond that (V over 860k in bf16) are read twice. Rows that do not count
+/// are not read, and their gradient is 0.
+///
+/// Traffic:  one read and one write of [M, V]. Memory-bound: two exponentials a logit.
+/// Numerics: the token's log-probability has the bits of token_logprobs_cuda; its loss in double;
+///           sums over rows in order. A token out of range gives NaN.
+///
+/// @param logits     [M, V]
+/// @param ids        [M]
+/// @param gradient   [M, V]; may be `logits` itself
+/// @param workspace  [M, kLossSums], for grpo_loss_sums_cuda
+R1_CUDA_API int grpo_loss_from_logits_cuda(const float* logits, const std::int64_t* ids,
+                                           std::int64_t rows, std::int64_t vocab, float temperature,
+                                           const GrpoTokens& tokens, const GrpoLossOptions& options,
+                                           float entropy_weight, float* gradient, double* workspace,
+                                           CudaStream stream);
+R1_CUDA_API int grpo_loss_from_logits_bf16_cuda(const bf16* logits, const std::int64_t* ids,
+                                                std::int64_t rows, std::int64_t vocab,
+                                                float temperature, const GrpoTokens& tokens,
+                                                const GrpoLossOptions& options,
+                                                float entropy_weight, bf16* gradient,
+                                                double* workspace, CudaStream stream);
+/// From float32 logits the gradient in bfloat16, for the matrix products that follow; it may not
+/// overlap the logits.
+R1_CUDA_API int grpo_loss_from_logits_narrow_cuda(const float* logits, const std::int64_t* ids,
+                                                  std::int64_t rows, std::int64_t vocab,
+                                                  float temperature, const GrpoTokens& tokens,
+                                                  const GrpoLossOptions& options,
+                                                  float entropy_weight, bf16* gradient,
+                                                  double* workspace, CudaStream stream);
+/// Sums of `count` workspaces in order, by a tree that depends on their number alone.
+R1_CUDA_API int grpo_loss_sums_cuda(const double* workspace, std::int64_t count, double* sums,
+                                    CudaStream stream);
 }  // namespace r1::kernels

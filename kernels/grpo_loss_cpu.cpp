@@ -15,39 +15,14 @@ struct MeanLogRatio {
   double tokens;  // counted
 };
 
-double log_ratio_of(const double* logprobs, const GrpoTokens& tokens, std::int64_t m) {
-  return tokens.old_logprobs ? logprobs[m] - tokens.old_logprobs[m] : 0;
-}
-
 MeanLogRatio mean_log_ratio(const double* logprobs, const GrpoTokens& tokens, Span span) {
   double sum = 0, counted = 0;
   for (std::int64_t m = span.begin; m < span.end; ++m) {
     if (tokens.weights[m] == 0) continue;
     counted += 1;
-    sum += log_ratio_of(logprobs, tokens, m);
+    sum += log_ratio_of(logprobs[m], tokens, m);
   }
   return {counted > 0 ? sum / counted : 0, counted};
-}
-
-/// Adds a token to the sums; returns the derivatives of its weighted loss.
-Term add_token(double logprob, double log_ratio, const GrpoTokens& tokens, std::int64_t m,
-               const GrpoLossOptions& options, GrpoLossSums& sums) {
-  const double ratio = ::exp(log_ratio), advantage = tokens.advantages[m];
-  const double importance = tokens.importance_weights ? tokens.importance_weights[m] : 1;
-  const Term policy = surrogate(ratio, advantage, logprob, options);
-  Term divergence{};
-  if (tokens.reference_logprobs)
-    divergence = kl(logprob, tokens.reference_logprobs[m], options.kl_estimator);
-  if (options.bias_corrected_kl) divergence = times_ratio(divergence, ratio);
-  const double weight = tokens.weights[m];
-  const double value = weight * (importance * policy.value + options.beta * divergence.value);
-  sums.loss += value;
-  sums.kl += divergence.value;
-  sums.tokens += 1;
-  sums.low_clipped += ratio < options.ratio_min && advantage < 0;
-  sums.high_clipped += ratio > options.ratio_max && advantage > 0;
-  return {value, weight * (importance * policy.by_logprob + options.beta * divergence.by_logprob),
-          weight * (importance * policy.by_log_ratio + options.beta * divergence.by_log_ratio)};
 }
 
 void add_tokens(const double* logprobs, const GrpoTokens& tokens, Span span,
@@ -56,7 +31,7 @@ void add_tokens(const double* logprobs, const GrpoTokens& tokens, Span span,
     grad_logprobs[m] = 0;
     if (tokens.weights[m] == 0) continue;
     const Term term =
-        add_token(logprobs[m], log_ratio_of(logprobs, tokens, m), tokens, m, options, sums);
+        add_token(logprobs[m], log_ratio_of(logprobs[m], tokens, m), tokens, m, options, sums);
     grad_logprobs[m] = term.by_logprob + term.by_log_ratio;
   }
 }

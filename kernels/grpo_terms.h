@@ -3,7 +3,8 @@
 
 #include "kernels/grpo_loss.h"
 
-/// The loss of one token: one function per formula, each with its derivatives.
+/// The loss of one token: one function per formula, each with its derivatives; the same on the CPU
+/// and on the GPU.
 namespace r1::kernels::R1_ISA {
 
 /// A token's log-probability moves its loss directly, and through the (token's or sequence's)
@@ -16,7 +17,7 @@ struct Term {
 
 /// -min(min(ratio, delta) A, clip(ratio) A): PPO's, with INTELLECT-2's bound. Inside the clip range
 /// both branches agree and the gradient is the unclipped one's.
-static Term clipped(double ratio, double advantage, const GrpoLossOptions& options) {
+R1_FORMULA Term clipped(double ratio, double advantage, const GrpoLossOptions& options) {
   const double bounded = ratio < options.delta ? ratio : options.delta;
   const double clipped = ratio < options.ratio_min   ? options.ratio_min
                          : ratio > options.ratio_max ? options.ratio_max
@@ -27,20 +28,21 @@ static Term clipped(double ratio, double advantage, const GrpoLossOptions& optio
 }
 
 /// -min(ratio, ratio_max) A logprob with the ratio held: no token loses its gradient (MiniMax-M1).
-static Term cispo(double ratio, double advantage, double logprob, const GrpoLossOptions& options) {
+R1_FORMULA Term cispo(double ratio, double advantage, double logprob,
+                      const GrpoLossOptions& options) {
   const double weight = ratio < options.ratio_max ? ratio : options.ratio_max;
   return {-weight * advantage * logprob, -weight * advantage, 0};
 }
 
 /// -(4 / t) sigmoid(t (ratio - 1)) A: a soft gate in place of the clip (SAPO, arXiv 2511.20347).
-static Term sapo(double ratio, double advantage, const GrpoLossOptions& options) {
+R1_FORMULA Term sapo(double ratio, double advantage, const GrpoLossOptions& options) {
   const double t = advantage > 0 ? options.sapo_temperature_pos : options.sapo_temperature_neg;
   const double gate = 1 / (1 + ::exp(-t * (ratio - 1)));
   return {-4 / t * gate * advantage, 0, -4 * gate * (1 - gate) * ratio * advantage};
 }
 
-static Term surrogate(double ratio, double advantage, double logprob,
-                      const GrpoLossOptions& options) {
+R1_FORMULA Term surrogate(double ratio, double advantage, double logprob,
+                          const GrpoLossOptions& options) {
   switch (options.surrogate) {
     case Surrogate::cispo:
       return cispo(ratio, advantage, logprob, options);
@@ -52,7 +54,7 @@ static Term surrogate(double ratio, double advantage, double logprob,
 }
 
 /// Schulman's estimators of KL(policy || reference) at a token that the policy drew.
-static Term kl(double logprob, double reference, KlEstimator estimator) {
+R1_FORMULA Term kl(double logprob, double reference, KlEstimator estimator) {
   const double difference = reference - logprob;
   switch (estimator) {
     case KlEstimator::k1:
@@ -65,8 +67,33 @@ static Term kl(double logprob, double reference, KlEstimator estimator) {
 }
 
 /// ratio KL: its gradient is that of the KL itself where old tokens are reused (DeepSeek-V3.2).
-static Term times_ratio(const Term& kl, double ratio) {
+R1_FORMULA Term times_ratio(const Term& kl, double ratio) {
   return {ratio * kl.value, ratio * kl.by_logprob, ratio * kl.value};
+}
+
+R1_FORMULA double log_ratio_of(double logprob, const GrpoTokens& tokens, std::int64_t m) {
+  return tokens.old_logprobs ? logprob - tokens.old_logprobs[m] : 0;
+}
+
+/// Adds a token to the sums; returns the derivatives of its weighted loss.
+R1_FORMULA Term add_token(double logprob, double log_ratio, const GrpoTokens& tokens,
+                          std::int64_t m, const GrpoLossOptions& options, GrpoLossSums& sums) {
+  const double ratio = ::exp(log_ratio), advantage = tokens.advantages[m];
+  const double importance = tokens.importance_weights ? tokens.importance_weights[m] : 1;
+  const Term policy = surrogate(ratio, advantage, logprob, options);
+  Term divergence{};
+  if (tokens.reference_logprobs)
+    divergence = kl(logprob, tokens.reference_logprobs[m], options.kl_estimator);
+  if (options.bias_corrected_kl) divergence = times_ratio(divergence, ratio);
+  const double weight = tokens.weights[m];
+  const double value = weight * (importance * policy.value + options.beta * divergence.value);
+  sums.loss += value;
+  sums.kl += divergence.value;
+  sums.tokens += 1;
+  sums.low_clipped += ratio < options.ratio_min && advantage < 0;
+  sums.high_clipped += ratio > options.ratio_max && advantage > 0;
+  return {value, weight * (importance * policy.by_logprob + options.beta * divergence.by_logprob),
+          weight * (importance * policy.by_log_ratio + options.beta * divergence.by_log_ratio)};
 }
 
 }  // namespace r1::kernels::R1_ISA

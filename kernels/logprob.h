@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "kernels/common/bf16.h"
+#include "kernels/common/cuda.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
@@ -84,4 +85,39 @@ R1_PER_ISA(void token_logprobs_backward_f64_cpu(const double* logits, const std:
                                                 const double* grad_entropies, std::int64_t rows,
                                                 std::int64_t vocab, double temperature,
                                                 double* grad_logits) noexcept;)
+
+/// Bytes of workspace that the forward pass of `rows` rows needs on the GPU: each slice's sums.
+constexpr std::int64_t softmax_workspace_cuda(std::int64_t rows, std::int64_t vocab) {
+  return rows * ((vocab + 1023) / 1024) * 12;
+}
+
+/// On the GPU: a warp to each slice of 1,024 logits, then one to each row.
+///
+/// Traffic:  the logits once. Memory-bound.
+/// Numerics: exponentials within 3 ulp, a slice's sums in fp32, slices in double, in one order: two
+///           runs give the same bits, whatever rows are beside. A token out of range gives NaN.
+///
+/// @param workspace  [softmax_workspace_cuda(rows, vocab)] bytes
+R1_CUDA_API int token_logprobs_cuda(const float* logits, const std::int64_t* tokens,
+                                    std::int64_t rows, std::int64_t vocab, float temperature,
+                                    float* logprobs, float* entropies,
+                                    SoftmaxStatistics* statistics, void* workspace,
+                                    CudaStream stream);
+R1_CUDA_API int token_logprobs_bf16_cuda(const bf16* logits, const std::int64_t* tokens,
+                                         std::int64_t rows, std::int64_t vocab, float temperature,
+                                         float* logprobs, float* entropies,
+                                         SoftmaxStatistics* statistics, void* workspace,
+                                         CudaStream stream);
+R1_CUDA_API int token_logprobs_backward_cuda(const float* logits, const std::int64_t* tokens,
+                                             const SoftmaxStatistics* statistics,
+                                             const float* grad_logprobs,
+                                             const float* grad_entropies, std::int64_t rows,
+                                             std::int64_t vocab, float temperature,
+                                             float* grad_logits, CudaStream stream);
+R1_CUDA_API int token_logprobs_backward_bf16_cuda(const bf16* logits, const std::int64_t* tokens,
+                                                  const SoftmaxStatistics* statistics,
+                                                  const float* grad_logprobs,
+                                                  const float* grad_entropies, std::int64_t rows,
+                                                  std::int64_t vocab, float temperature,
+                                                  bf16* grad_logits, CudaStream stream);
 }  // namespace r1::kernels

@@ -33,10 +33,10 @@ auto from_hidden(const at::Tensor& hidden, const at::Tensor& lm_head,
                  const std::optional<at::Tensor>& lm_head_bias, const at::Tensor& ids,
                  const GrpoTokens& tokens, const GrpoLossOptions& options, double temperature,
                  double entropy_weight, std::int64_t budget_bytes, bool grad_hidden,
-                 bool grad_lm_head, bool grad_lm_head_bias) {
-  const HiddenLoss loss = grpo_loss_from_hidden(hidden, lm_head, lm_head_bias, ids, tokens, options,
-                                                temperature, entropy_weight, budget_bytes,
-                                                {grad_hidden, grad_lm_head, grad_lm_head_bias});
+                 bool grad_lm_head, bool grad_lm_head_bias, std::int64_t stream) {
+  const HiddenLoss loss = grpo_loss_from_hidden(
+      hidden, lm_head, lm_head_bias, ids, tokens, options, temperature, entropy_weight,
+      budget_bytes, {grad_hidden, grad_lm_head, grad_lm_head_bias}, stream);
   return std::make_tuple(loss.sums, optional(loss.hidden), optional(loss.weight),
                          optional(loss.bias));
 }
@@ -55,14 +55,14 @@ void bind_grpo_loss(py::module_& m) {
                     const std::optional<at::Tensor>&>(),
            "sequence_starts"_a, "advantages"_a, "weights"_a, "old_logprobs"_a,
            "reference_logprobs"_a, "importance_weights"_a);
-  m.def("grpo_loss", &r1::grpo_loss, "logprobs"_a, "tokens"_a, "options"_a, released,
-        "logprobs -> (sums [6], gradient); see r1core.grpo_loss");
+  m.def("grpo_loss", &r1::grpo_loss, "logprobs"_a, "tokens"_a, "options"_a, "stream"_a = 0,
+        released, "logprobs -> (sums [6], gradient); see r1core.grpo_loss");
   m.def("grpo_loss_from_logits", &r1::grpo_loss_from_logits, "logits"_a, "ids"_a, "tokens"_a,
-        "options"_a, "temperature"_a, "entropy_weight"_a, "in_place"_a, released,
+        "options"_a, "temperature"_a, "entropy_weight"_a, "in_place"_a, "stream"_a = 0, released,
         "logits [M, V] -> sums [6]; see r1core.grpo_loss_from_logits");
   m.def("grpo_loss_from_hidden", &from_hidden, "hidden"_a, "lm_head"_a, "lm_head_bias"_a, "ids"_a,
         "tokens"_a, "options"_a, "temperature"_a, "entropy_weight"_a, "budget_bytes"_a,
-        "grad_hidden"_a, "grad_lm_head"_a, "grad_lm_head_bias"_a, released,
+        "grad_hidden"_a, "grad_lm_head"_a, "grad_lm_head_bias"_a, "stream"_a = 0, released,
         "hidden [M, H] -> (sums [6], gradients); see r1core.grpo_loss_from_hidden");
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/common/cuda.h"
+
 namespace r1::kernels {
 
 /// Who draws: distinct streams never share a number, whatever the other counters say.
@@ -9,8 +11,8 @@ enum class PhiloxStream : std::uint32_t { kSampling = 0 };
 /// Philox4x32-10 (Salmon et al. 2011): counter -> 128 random bits, no state to carry or to save.
 /// Always inlined, so that no instruction-set level keeps another level's copy.
 /// A draw depends only on (seed, stream, prompt, sample, position), never on the batch around it.
-[[gnu::always_inline]] inline void philox4x32(std::uint64_t seed,
-                                              std::uint32_t counter[4]) noexcept {
+[[gnu::always_inline]] R1_HOST_DEVICE inline void philox4x32(std::uint64_t seed,
+                                                             std::uint32_t counter[4]) noexcept {
   std::uint32_t key0 = static_cast<std::uint32_t>(seed);
   std::uint32_t key1 = static_cast<std::uint32_t>(seed >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -28,9 +30,11 @@ enum class PhiloxStream : std::uint32_t { kSampling = 0 };
 }
 
 /// One uniform number strictly inside (0, 1), from 53 bits: (bits + 0.5) / 2^53.
-[[gnu::always_inline]] inline double philox_uniform(std::uint64_t seed, std::uint32_t position,
-                                                    std::uint32_t sample, std::uint32_t prompt_uid,
-                                                    PhiloxStream stream) noexcept {
+[[gnu::always_inline]] R1_HOST_DEVICE inline double philox_uniform(std::uint64_t seed,
+                                                                   std::uint32_t position,
+                                                                   std::uint32_t sample,
+                                                                   std::uint32_t prompt_uid,
+                                                                   PhiloxStream stream) noexcept {
   std::uint32_t counter[4] = {position, sample, prompt_uid, static_cast<std::uint32_t>(stream)};
   philox4x32(seed, counter);
   const std::uint64_t bits = (std::uint64_t{counter[0]} << 32 | counter[1]) >> 11;

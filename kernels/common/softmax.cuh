@@ -1,0 +1,180 @@
+#pragma once
+#include "kernels/common/cuda.cuh"
+
+/// What a row of logits says about its softmax, by slices of 1,024, each one warp's; shared by the
+/// sampler, the scorer and the loss, so that all report the same bits for the same logits. A
+/// slice's sums depend on its logits alone and slices are combined in one order: neither the number
+/// of rows nor of blocks changes a bit.
+namespace r1::kernels {
+
+constexpr int kSlice = 1024;
+constexpr int kSliceVectors = kSlice / (kWarp * kVector);  // that each lane reads
+constexpr float kLog2E = 1.44269504088896f;
+constexpr float kExpLow = -87.3f;  // weights below e^this are 0
+
+/// Of exp(z), z = (logit - max) scale, relative to the slice's own maximum.
+struct SliceSums {
+  float max;       // of the logits
+  float weights;   // sum of exp(z)
+  float products;  // sum of exp(z) z; 0 where the exponential is 0
+};
+
+struct SoftmaxRow {
+  float max;
+  double sum;           // of exp(z): NaN where the row has no distribution
+  double weighted_sum;  // of exp(z) z
+};
+
+/// @param scale  1 / temperature
+__device__ inline float scaled(float logit, float max, float scale) {
+  const float z = (logit - max) * scale;
+  return z < kExpLow ? kExpLow : z;  // NaN stays NaN
+}
+
+/// exp(z) of a z that `scaled` gave.
+__device__ inline float weight_of(float z) { return z == kExpLow ? 0.f : exp2_fast(z * kLog2E); }
+
+/// One vector's logits against a maximum.
+__device__ inline void add_weights(const float (&x)[kVector], float max, float scale,
+                                   SliceSums& sums) {
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    const float z = scaled(x[i], max, scale), weight = weight_of(z);
+    sums.weights += weight;
+    sums.products += weight * z;
+  }
+}
+
+/// The slice that this warp takes of [rows, slices].
+struct SliceOf {
+  std::int64_t index, row, begin, count;
+
+  __device__ explicit SliceOf(std::int64_t vocab) {
+    const std::int64_t slices = ceil_div(vocab, kSlice);
+    index = static_cast<std::int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
+    row = index / slices;
+    begin = index % slices * kSlice;
+    count = vocab - begin < kSlice ? vocab - begin : kSlice;
+  }
+};
+
+/// Calls body(index in the slice, elements left there) for each of this lane's vectors.
+template <class Body>
+__device__ void for_vectors(std::int64_t count, const Body& body) {
+#pragma unroll
+  for (int v = 0; v < kSliceVectors; ++v) {
+    const int at = (v * kWarp + lane_of_thread()) * kVector;
+    body(v, at, count - at);
+  }
+}
+
+/// The sums of a slice of `count` <= 1,024 logits, in every lane.
+template <class Element>
+__device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float scale,
+                                bool aligned) {
+  float x[kSliceVectors][kVector];
+  float max = -kInfinity;
+  for_vectors(count, [&](int v, int at, std::int64_t left) {
+    load_vector(logits + at, left, aligned, -kInfinity, x[v]);
+  });
+#pragma unroll
+  for (int v = 0; v < kSliceVectors; ++v)
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) max = fmaxf(max, x[v][i]);
+  SliceSums sums{warp_max(max), 0, 0};
+  const float origin = sums.max == -kInfinity ? 0.f : sums.max;
+#pragma unroll
+  for (int v = 0; v < kSliceVectors; ++v) add_weights(x[v], origin, scale, sums);
+  sums.weights = warp_sum(sums.weights);
+  sums.products = warp_sum(sums.products);
+  return sums;
+}
+
+/// What a slice's sums are multiplied by, relative to the row's maximum.
+__device__ inline double slice_factor(float slice_max, float row_max, float scale) {
+  if (slice_max == -kInfinity) return 0;
+  return exp(static_cast<double>(slice_max - row_max) * static_cast<double>(scale));
+}
+
+/// Combines the slices of a row; all lanes of a warp call it and have the result.
+///
+/// @param slice  slice(i) -> SliceSums
+template <class Slice>
+__device__ SoftmaxRow combine_slices(std::int64_t slices, float scale, const Slice& slice) {
+  float max = -kInfinity;
+  for (std::int64_t i = lane_of_thread(); i < slices; i += kWarp) max = fmaxf(max, slice(i).max);
+  SoftmaxRow row{warp_max(max), 0, 0};
+  for (std::int64_t i = lane_of_thread(); i < slices; i += kWarp) {
+    const SliceSums sums = slice(i);
+    const double factor = slice_factor(sums.max, row.max, scale);
+    const double shift =
+        sums.max == -kInfinity ? 0. : static_cast<double>((sums.max - row.max) * scale);
+    row.sum += factor * static_cast<double>(sums.weights);
+    row.weighted_sum +=
+        factor * (static_cast<double>(sums.products) + shift * static_cast<double>(sums.weights));
+  }
+  row.sum = warp_sum(row.sum);
+  row.weighted_sum = warp_sum(row.weighted_sum);
+  if (!(row.sum > 0)) row.sum = __builtin_nan("");
+  return row;
+}
+
+/// The sums of every slice of some rows, [rows, slices], a warp to each.
+int launch_slices(const float* logits, std::int64_t rows, std::int64_t vocab, float scale,
+                  SliceSums* slices, CudaStream stream);
+int launch_slices(const bf16* logits, std::int64_t rows, std::int64_t vocab, float scale,
+                  SliceSums* slices, CudaStream stream);
+
+/// The token's logit; NaN where there is no such token.
+template <class Element>
+__device__ float logit_of(const Element* row, std::int64_t token, std::int64_t vocab) {
+  return token >= 0 && token < vocab ? to_float(row[token]) : __builtin_nanf("");
+}
+
+__device__ inline float logprob_of(const SoftmaxRow& row, float logit, float scale) {
+  return static_cast<float>(static_cast<double>((logit - row.max) * scale) - log(row.sum));
+}
+
+__device__ inline float entropy_of(const SoftmaxRow& row) {
+  return static_cast<float>(log(row.sum) - row.weighted_sum / row.sum);
+}
+
+/// The gradient of grad_logprob * logprob + grad_entropy * entropy, from the logits of a row:
+///
+///     (grad_logprob ([j = token] - p_j) - grad_entropy p_j (log p_j + entropy)) scale
+class RowGradient {
+ public:
+  /// @param token  its index where the vectors' indices begin; any other never matches
+  __device__ RowGradient(const SoftmaxRow& row, float entropy, float grad_logprob,
+                         float grad_entropy, float scale, std::int64_t token)
+      : max_(row.max),
+        scale_(scale),
+        grad_logprob_(grad_logprob * scale),
+        grad_entropy_(grad_entropy * scale),
+        factor_(static_cast<float>(-static_cast<double>(grad_logprob_) / row.sum)),
+        inverse_sum_(static_cast<float>(1 / row.sum)),
+        shift_(entropy - static_cast<float>(log(row.sum))),
+        token_(token) {}
+
+  /// Whether the gradient is 0 whatever the logits.
+  __device__ bool is_zero() const { return grad_logprob_ == 0 && grad_entropy_ == 0; }
+
+  /// In place of the logits from index `at` on.
+  __device__ void apply(std::int64_t at, float (&x)[kVector]) const {
+    if (is_zero()) return;
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      const float z = scaled(x[i], max_, scale_), weight = weight_of(z);
+      x[i] = grad_entropy_ == 0
+                 ? weight * factor_
+                 : -weight * inverse_sum_ * ((z + shift_) * grad_entropy_ + grad_logprob_);
+      if (at + i == token_) x[i] += grad_logprob_;
+    }
+  }
+
+ private:
+  float max_, scale_, grad_logprob_, grad_entropy_, factor_, inverse_sum_, shift_;
+  std::int64_t token_;
+};
+
+}  // namespace r1::kernels

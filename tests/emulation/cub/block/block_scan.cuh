@@ -1,0 +1,2 @@
+#pragma once
+#include "tests/emulation/cub/block/block_reduce.cuh"

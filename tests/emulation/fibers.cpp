@@ -1,0 +1,240 @@
+#include "tests/emulation/fibers.h"
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <barrier>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace emulation {
+namespace {
+
+constexpr std::size_t kStack = 256 * 1024;
+
+struct Fiber {
+  ucontext_t context;
+  jmp_buf here;
+  std::unique_ptr<unsigned char[]> stack;
+  bool started = false, ended = false, waits = false;
+  Scope scope = Scope::block;
+};
+
+/// The blocks of a cluster, each on a thread of its own.
+struct Cluster {
+  explicit Cluster(unsigned size) : barrier(static_cast<std::ptrdiff_t>(size)), thread_of(size) {}
+  std::barrier<> barrier;
+  std::vector<char*> thread_of;  // of each block: where its thread_local variables lie
+};
+
+/// One block.
+struct Block {
+  std::vector<Fiber> fibers;
+  std::vector<unsigned char> slots;
+  ucontext_t scheduler;
+  jmp_buf back;
+  std::size_t current = 0;
+  int sum = 0;
+  Index place, size, grid;
+  Cluster* cluster = nullptr;
+  unsigned rank = 0;
+  const std::function<void()>* kernel = nullptr;
+};
+
+thread_local Block* block = nullptr;
+thread_local std::vector<std::unique_ptr<unsigned char[]>> stacks;
+alignas(128) thread_local unsigned char shared_memory[kMostShared];
+
+void enter() {
+  (*block->kernel)();
+  block->fibers[block->current].ended = true;
+  _longjmp(block->back, 1);
+}
+
+void start(Fiber& fiber) {
+  fiber.started = true;
+  if (stacks.empty()) {
+    fiber.stack = std::make_unique_for_overwrite<unsigned char[]>(kStack);
+  } else {
+    fiber.stack = std::move(stacks.back());
+    stacks.pop_back();
+  }
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStack;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, enter, 0);
+  setcontext(&fiber.context);
+}
+
+Index place_of(std::size_t thread, Index size) {
+  const auto i = static_cast<unsigned>(thread);
+  return {i % size.x, i / size.x % size.y, i / size.x / size.y};
+}
+
+/// Lets a fiber run until it waits or ends.
+void resume(std::size_t i) {
+  block->current = i;
+  threadIdx = place_of(i, block->size);
+  Fiber& fiber = block->fibers[i];
+  if (_setjmp(block->back)) return;
+  if (fiber.started)
+    _longjmp(fiber.here, 1);
+  else
+    start(fiber);
+}
+
+/// Whether all threads of [begin, end) that have not ended wait for this scope.
+bool all_wait(std::size_t begin, std::size_t end, Scope scope) {
+  bool any = false;
+  for (std::size_t i = begin; i < end; ++i) {
+    const Fiber& fiber = block->fibers[i];
+    if (fiber.ended) continue;
+    if (!fiber.waits || fiber.scope != scope) return false;
+    any = true;
+  }
+  return any;
+}
+
+void release(std::size_t begin, std::size_t end) {
+  for (std::size_t i = begin; i < end; ++i) block->fibers[i].waits = false;
+}
+
+/// Lets go those whose meeting is complete.
+void settle() {
+  const std::size_t threads = block->fibers.size();
+  for (std::size_t warp = 0; warp < threads; warp += 32) {
+    const std::size_t end = std::min(warp + 32, threads);
+    if (all_wait(warp, end, Scope::warp)) release(warp, end);
+  }
+  if (all_wait(0, threads, Scope::block)) release(0, threads);
+  if (all_wait(0, threads, Scope::cluster)) {
+    block->cluster->barrier.arrive_and_wait();
+    release(0, threads);
+  }
+}
+
+bool run_round() {
+  const std::size_t threads = block->fibers.size();
+  bool ran = false;
+  for (std::size_t n = 0; n < threads; ++n) {
+    const std::size_t i = reverse ? threads - 1 - n : n;
+    if (block->fibers[i].ended || block->fibers[i].waits) continue;
+    resume(i);
+    ran = true;
+  }
+  return ran;
+}
+
+bool ended() {
+  for (const Fiber& fiber : block->fibers)
+    if (!fiber.ended) return false;
+  return true;
+}
+
+/// @return false if its threads wait for each other for ever
+bool run_block(Block& it) {
+  block = &it;
+  blockIdx = it.place;
+  blockDim = it.size;
+  gridDim = it.grid;
+  std::memset(shared_memory, 0xFF, sizeof shared_memory);
+  bool stuck = false;
+  while (!ended() && !stuck) {
+    stuck = !run_round();
+    settle();
+    for (const Fiber& fiber : it.fibers) stuck &= fiber.ended || fiber.waits;
+  }
+  for (Fiber& fiber : it.fibers)
+    if (fiber.stack) stacks.push_back(std::move(fiber.stack));
+  block = nullptr;
+  return !stuck;
+}
+
+}  // namespace
+
+bool reverse = false;
+int compute_capability = 9;
+
+thread_local Index threadIdx, blockIdx, blockDim, gridDim;
+
+void meet(Scope scope) {
+  Fiber& fiber = block->fibers[block->current];
+  fiber.waits = true;
+  fiber.scope = scope;
+  const std::size_t mine = block->current;
+  if (!_setjmp(fiber.here)) _longjmp(block->back, 1);
+  block->current = mine;
+}
+
+int lane() { return static_cast<int>(block->current % 32); }
+
+unsigned lanes() {
+  const std::size_t warp = block->current / 32 * 32;
+  unsigned bits = 0;
+  for (std::size_t i = warp; i < std::min(warp + 32, block->fibers.size()); ++i)
+    bits |= (block->fibers[i].ended ? 0u : 1u) << (i - warp);
+  return bits;
+}
+
+unsigned char* slot(int lane) {
+  return block->slots.data() + (block->current / 32 * 32 + static_cast<std::size_t>(lane)) * 16;
+}
+
+int sum_of_block(int value) {
+  meet(Scope::block);
+  block->sum = 0;
+  meet(Scope::block);
+  block->sum += value;
+  meet(Scope::block);
+  return block->sum;
+}
+
+unsigned char* dynamic_shared() { return shared_memory; }
+unsigned block_rank() { return block->rank; }
+unsigned cluster_size() { return static_cast<unsigned>(block->cluster->thread_of.size()); }
+
+void* in_block(void* shared, unsigned rank) {
+  const std::vector<char*>& threads = block->cluster->thread_of;
+  return static_cast<char*>(shared) - threads[block->rank] + threads[rank];
+}
+
+int run(Index grid, Index size, unsigned cluster_size, std::size_t shared,
+        const std::function<void()>& kernel) {
+  const std::size_t threads = std::size_t{size.x} * size.y * size.z;
+  if (threads == 0 || threads > 1024 || shared > kMostShared || grid.x % cluster_size || !grid.x)
+    return 1;
+  const unsigned clusters = grid.x / cluster_size * grid.y * grid.z;
+  bool complete = true;
+  for (unsigned c = 0; c < clusters && complete; ++c) {
+    Cluster cluster(cluster_size);
+    std::vector<unsigned char> results(cluster_size, 0);
+    const auto body = [&](unsigned rank) {
+      Block it;
+      it.fibers = std::vector<Fiber>(threads);
+      it.slots.resize((threads + 31) / 32 * 32 * 16);
+      const unsigned x = grid.x / cluster_size;
+      it.place = {c % x * cluster_size + rank, c / x % grid.y, c / x / grid.y};
+      it.size = size;
+      it.grid = grid;
+      it.cluster = &cluster;
+      it.rank = rank;
+      it.kernel = &kernel;
+      cluster.thread_of[rank] = static_cast<char*>(__builtin_thread_pointer());
+      cluster.barrier.arrive_and_wait();
+      results[rank] = run_block(it);
+      if (!results[rank]) cluster.barrier.arrive_and_drop();
+    };
+    if (cluster_size == 1) {
+      body(0);
+    } else {
+      std::vector<std::jthread> others;
+      for (unsigned rank = 0; rank < cluster_size; ++rank) others.emplace_back(body, rank);
+    }
+    for (const unsigned char result : results) complete = complete && result;
+  }
+  return complete ? 0 : 719;  // cudaErrorLaunchFailure
+}
+
+}  // namespace emulation

@@ -1,0 +1,58 @@
+#pragma once
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <type_traits>
+
+/// Blocks of threads as fibers; see README.md.
+namespace emulation {
+
+struct Index {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+/// Where the running fiber stands.
+extern thread_local Index threadIdx, blockIdx, blockDim, gridDim;
+
+enum class Scope { warp, block, cluster };
+/// Returns once every thread of the scope that has not ended has called it.
+void meet(Scope scope);
+
+int lane();
+/// The lanes of this warp that have not ended, as bits.
+unsigned lanes();
+
+/// 16 bytes for each lane of this warp.
+unsigned char* slot(int lane);
+int sum_of_block(int value);
+
+/// What another lane of the warp gives; all of them must call it.
+template <class T>
+T exchange(T value, int from) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 16);
+  std::memcpy(slot(lane()), &value, sizeof(T));
+  meet(Scope::warp);
+  std::memcpy(&value, slot(from), sizeof(T));
+  meet(Scope::warp);
+  return value;
+}
+
+/// What CUDA grants a block at most; filled with NaN before each block.
+constexpr std::size_t kMostShared = 227 * 1024;
+unsigned char* dynamic_shared();
+
+unsigned block_rank();
+unsigned cluster_size();
+/// The address in another block of the cluster of what lies here in this one's shared memory.
+void* in_block(void* shared, unsigned rank);
+
+/// Runs the kernel on a grid. @return a cudaError_t
+int run(Index grid, Index block, unsigned cluster, std::size_t shared,
+        const std::function<void()>& kernel);
+
+/// The order in which a block's fibers run; what depends on it lacks a barrier.
+extern bool reverse;
+/// Major compute capability that the launchers see.
+extern int compute_capability;
+
+}  // namespace emulation
