@@ -4,6 +4,7 @@
 
 #include "csrc/bindings/bindings.h"
 #include "csrc/check.h"
+#include "csrc/cuda_library.h"
 #include "kernels/common/isa.h"
 
 namespace r1::bindings {
@@ -29,6 +30,16 @@ void bind_build_info(py::module_& m) {
   if (const char* const name = std::getenv("R1CORE_ISA")) force("r1core", "R1CORE_ISA", name);
   m.attr("torch_version") = TORCH_VERSION;  // the torch this module was compiled against
   m.attr("compiler") = "g++ " __VERSION__;
+  m.def(
+      "cuda_status",
+      [] {
+        const CudaStatus status = cuda_status();
+        const kernels::CudaReport& found = status.report;
+        return std::make_tuple(status.path, status.error, found.error, found.devices,
+                               found.driver_version, found.runtime_version);
+      },
+      "libr1cuda.so: path, why it is not open, and what it finds: cudaError_t, devices, the newest "
+      "CUDA of the driver, the CUDA it was built with");
   m.def(
       "isa", [] { return kernels::isa_name(kernels::active_isa()); },
       "The instruction-set level in use: portable, avx2 or avx512");

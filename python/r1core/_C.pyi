@@ -10,6 +10,7 @@ Status = Literal["correct", "wrong", "no_answer", "unparsed_answer", "unparsed_g
 torch_version: str
 compiler: str
 
+def cuda_status() -> tuple[str, str, int, int, int, int]: ...
 def isa() -> str: ...
 def best_isa() -> str: ...
 def set_isa(name: str) -> None: ...
@@ -40,10 +41,10 @@ def token_loop(
     tokens: Sequence[int], max_period: int, min_repeats: int, min_length: int
 ) -> tuple[int, int]: ...
 def group_advantage(
-    rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int
+    rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int, stream: int = 0
 ) -> Tensor: ...
 def token_logprobs(
-    logits: Tensor, tokens: Tensor, temperature: float
+    logits: Tensor, tokens: Tensor, temperature: float, stream: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 def token_logprobs_backward(
     logits: Tensor,
@@ -52,6 +53,7 @@ def token_logprobs_backward(
     grad_logprobs: Tensor,
     grad_entropies: Tensor,
     temperature: float,
+    stream: int = 0,
 ) -> Tensor: ...
 
 class GrpoLossOptions:
@@ -81,7 +83,7 @@ class GrpoTokens:
     ) -> None: ...
 
 def grpo_loss(
-    logprobs: Tensor, tokens: GrpoTokens, options: GrpoLossOptions
+    logprobs: Tensor, tokens: GrpoTokens, options: GrpoLossOptions, stream: int = 0
 ) -> tuple[Tensor, Tensor]: ...
 def grpo_loss_from_logits(
     logits: Tensor,
@@ -91,6 +93,7 @@ def grpo_loss_from_logits(
     temperature: float,
     entropy_weight: float,
     in_place: bool,
+    stream: int = 0,
 ) -> Tensor: ...
 def grpo_loss_from_hidden(
     hidden: Tensor,
@@ -105,6 +108,7 @@ def grpo_loss_from_hidden(
     grad_hidden: bool,
     grad_lm_head: bool,
     grad_lm_head_bias: bool,
+    stream: int = 0,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]: ...
 
 class LowRank:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from r1core import _C
+from r1core.cuda import stream_of
 
 
 @torch.library.custom_op("r1core::group_advantage", mutates_args=())
 def _group_advantage(rewards: Tensor, scale: str, baseline: str, eps: float, ddof: int) -> Tensor:
-    return _C.group_advantage(rewards.cpu(), scale, baseline, eps, ddof).to(rewards.device)
+    return _C.group_advantage(rewards, scale, baseline, eps, ddof, stream_of(rewards))
 
 
 @_group_advantage.register_fake

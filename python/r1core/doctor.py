@@ -30,7 +30,7 @@ def diagnose() -> list[tuple[str, str, bool]]:
         ("instruction set", isa, True),
         ("CPU", f"{machine['cpu']}, {machine['cores']} cores", True),
         ("threads", f"{machine['torch_threads']} (torch.set_num_threads changes it)", True),
-        ("GPU", gpu_finding(), True),
+        ("GPU", *gpu_finding()),
     ]
     findings += [
         (name, version, version != "not installed")
@@ -40,12 +40,23 @@ def diagnose() -> list[tuple[str, str, bool]]:
     return findings + [("torch", installed["torch"], same_torch)]
 
 
-def gpu_finding() -> str:
-    """Say which GPU torch sees and what r1core uses it for."""
+def gpu_finding() -> tuple[str, bool]:
+    """Say which GPU torch sees and what r1core uses it for; whether that is in order."""
+    path, trouble, error, devices, driver, built = _C.cuda_status()
+    library = f"libr1cuda.so built with CUDA {_cuda(built)}" if path else "no libr1cuda.so"
     if not torch.cuda.is_available():
-        return "none; everything runs on the CPU"
+        return f"none that torch sees; everything runs on the CPU ({library})", True
     name = torch.cuda.get_device_name()
-    return f"{name}; models run on it through their own forward, r1core's kernels on the CPU"
+    if trouble:
+        return f"{name}; r1core's kernels do not run on it: {trouble}", False
+    if error or not devices:
+        told = f"CUDA error {error}, driver up to CUDA {_cuda(driver)}"
+        return f"{name}; {library} finds no device ({told})", False
+    return f"{name}; {library}: losses, sampling and layers run on it", True
+
+
+def _cuda(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def examine_run(directory: Path, console: Console) -> bool:

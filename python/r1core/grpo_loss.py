@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from r1core import _C
+from r1core.cuda import stream_of
 from r1core.loss_config import LossConfig, LossType
 from r1core.loss_tokens import (
     LossMetrics,
@@ -29,10 +30,6 @@ __all__ = [
     "grpo_loss",
     "loss_normalizer",
 ]
-
-
-def _cpu(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.cpu()
 
 
 @torch.library.custom_op("r1core::grpo_loss", mutates_args=())
@@ -57,11 +54,11 @@ def _grpo_loss(
 ) -> tuple[Tensor, Tensor, Tensor]:
     tokens = _C.GrpoTokens(
         sequence_starts,
-        advantages.cpu(),
-        weights,
-        _cpu(old_logprobs),
-        _cpu(reference_logprobs),
-        _cpu(importance_weights),
+        advantages,
+        weights.to(logprobs.device),  # the others follow
+        old_logprobs,
+        reference_logprobs,
+        importance_weights,
     )
     options = _C.GrpoLossOptions(
         surrogate,
@@ -75,13 +72,13 @@ def _grpo_loss(
         bias_corrected_kl,
         sequence_ratio,
     )
-    sums, gradient = _C.grpo_loss(logprobs.cpu(), tokens, options)
+    sums, gradient = _C.grpo_loss(logprobs, tokens, options, stream_of(logprobs))
     return sums[0].to(logprobs, copy=True), gradient.to(logprobs), sums
 
 
 @_grpo_loss.register_fake
 def _(logprobs: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    sums = torch.empty(6, dtype=torch.float64)
+    sums = logprobs.new_empty(6, dtype=torch.float64)
     gradient = torch.empty_like(logprobs, memory_format=torch.contiguous_format)
     return logprobs.new_empty(()), gradient, sums
 
@@ -119,7 +116,8 @@ def grpo_loss(
     fixed order.
 
     Args:
-        logprobs: [N, T] float32 or float64, under the policy; differentiable.
+        logprobs: [N, T] float32 or float64, under the policy, on any device, where the loss then
+            is; differentiable.
         advantages: [N], or [N, T] per token.
         mask: [N, T] bool, tokens that count.
         old_logprobs: [N, T] under the policy that sampled; None: the same policy, ratio exactly 1.

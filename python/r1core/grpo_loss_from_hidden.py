@@ -9,9 +9,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from r1core import _C
+from r1core.cuda import stream_of
 from r1core.grpo_loss_from_logits import scale_in_place
 from r1core.loss_config import LossConfig
 from r1core.loss_tokens import LossMetrics, LossNormalizer, PackedTokens, pack_tokens
+
+CPU_BUDGET, GPU_BUDGET = 256 * 2**20, 4 * 2**30
+"""Bytes of a chunk of logits."""
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
@@ -33,7 +37,7 @@ class _FromHidden(torch.autograd.Function):
         sums, gradients = _run(hidden_MH, head, ids_M, packed, temperature, budget_bytes, wanted)
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(sums)
-        return torch.tensor(packed.loss(sums)), sums
+        return packed.loss(sums), sums
 
     @staticmethod
     @once_differentiable
@@ -60,19 +64,21 @@ def _run(
     M, H = hidden_MH.shape
     hidden_KH, ids_K = hidden_MH.detach(), ids_M
     if kept_K is not None:
-        hidden_KH, ids_K, packed = hidden_KH[kept_K], ids_M[kept_K], packed.take(kept_K)
+        packed, kept_K = packed.take(kept_K), kept_K.to(hidden_MH.device)
+        hidden_KH, ids_K = hidden_KH[kept_K], ids_M[kept_K]
     weight_VH, bias_V = head
     sums, grad_hidden, grad_weight, grad_bias = _C.grpo_loss_from_hidden(
         hidden_KH,
         weight_VH.detach(),
         None if bias_V is None else bias_V.detach(),
         ids_K,
-        packed.kernel_tokens(),
+        packed.kernel_tokens(hidden_MH.device),
         packed.config.kernel_options(),
         temperature,
         packed.entropy_weight,
         budget_bytes,
         *wanted,
+        stream_of(hidden_MH),
     )
     if kept_K is not None and grad_hidden is not None:
         grad_hidden = grad_hidden.new_zeros(M, H).index_copy_(0, kept_K, grad_hidden)
@@ -95,18 +101,18 @@ def grpo_loss_from_hidden(
     temperature: float = 1.0,
     normalizer: LossNormalizer | None = None,
     config: LossConfig,
-    budget_bytes: int = 256 * 2**20,
+    budget_bytes: int | None = None,
 ) -> tuple[Tensor, LossMetrics]:
     """Return `grpo_loss_from_logits` of hidden @ lm_head^T + bias, whose logits are never whole.
 
     Chunks of rows: logits, their gradient in place, then the gradients of the factors, all in the
     forward pass; the backward pass only scales them. A factor that requires no grad costs no
-    product; a bfloat16 one is read as float32, so the logits keep float32's precision. With a ratio
-    per sequence and more than one chunk the logits are computed twice. Under torch.compile the call
-    breaks the graph.
+    product; logits keep float32's precision, for a bfloat16 factor is read as float32, or both go
+    through a GPU's matrix units, which add up in float32. With a ratio per sequence and more than
+    one chunk the logits are computed twice. Under torch.compile the call breaks the graph.
 
     Args:
-        hidden_MH: [M, H] float32 or bfloat16, CPU; differentiable.
+        hidden_MH: [M, H] float32 or bfloat16, on any device; differentiable.
         lm_head_VH: [V, H] float32 or bfloat16; differentiable, also where it is tied.
         tokens_M: [M] int64 in [0, V), the tokens that were sampled.
         sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M.
@@ -119,8 +125,10 @@ def grpo_loss_from_hidden(
         temperature: divides the logits; > 0.
         normalizer: `loss_normalizer` of the whole optimizer step; None counts this call.
         config: the variant.
-        budget_bytes: most memory for a chunk of float32 logits, at least one row; > 0. The
-            gradients of the factors, and a bfloat16 head's sum over chunks in float32, come on top.
+        budget_bytes: most memory for a chunk of float32 logits (on a GPU with their bfloat16
+            gradient, if so), at least one row; > 0. None takes 256 MB on the CPU and on a GPU 4 GB,
+            for smaller products do not fill one. The gradients of the factors, and a bfloat16
+            head's sum over chunks in float32, come on top.
 
     Returns:
         The scalar loss, float32, and averages for the log, the entropy among them.
@@ -146,10 +154,12 @@ def grpo_loss_from_hidden(
         config=config,
     )
     factors = (hidden_MH, lm_head_VH, lm_head_bias)
+    if budget_bytes is None:
+        budget_bytes = GPU_BUDGET if hidden_MH.is_cuda else CPU_BUDGET
     rest = (tokens_M, packed, temperature, budget_bytes)
     if torch.is_grad_enabled() and any(f is not None and f.requires_grad for f in factors):
         loss, sums = _FromHidden.apply(*factors, *rest)  # type: ignore[no-untyped-call]
     else:
         sums, _ = _run(hidden_MH, factors[1:], *rest, (False, False, False))
-        loss = torch.tensor(packed.loss(sums))
+        loss = packed.loss(sums)
     return loss, packed.metrics(sums)

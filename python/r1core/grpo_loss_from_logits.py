@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import increment_version
 
 from r1core import _C
+from r1core.cuda import stream_of
 from r1core.loss_config import LossConfig
 from r1core.loss_tokens import LossMetrics, LossNormalizer, PackedTokens, pack_tokens
 
@@ -24,7 +25,7 @@ class _FromLogits(torch.autograd.Function):
         increment_version(gradient_MV)
         ctx.save_for_backward(gradient_MV)
         ctx.mark_non_differentiable(sums)
-        return torch.tensor(packed.loss(sums)), sums
+        return packed.loss(sums), sums
 
     @staticmethod
     @once_differentiable
@@ -49,11 +50,12 @@ def _run(
     return _C.grpo_loss_from_logits(
         logits_MV.detach(),
         ids_M,
-        packed.kernel_tokens(),
+        packed.kernel_tokens(logits_MV.device),
         packed.config.kernel_options(),
         temperature,
         packed.entropy_weight,
         in_place,
+        stream_of(logits_MV),
     )
 
 
@@ -79,10 +81,10 @@ def grpo_loss_from_logits(
     Without grad they are only read. Under torch.compile the call breaks the graph.
 
     Args:
-        logits_MV: [M, V] float32 or bfloat16, CPU, of N completions packed one after the other;
+        logits_MV: [M, V] float32 or bfloat16, on any device, of N completions packed one after the other;
             differentiable. Strided logits are copied first.
-        tokens_M: [M] int64 in [0, V), the tokens that were sampled.
-        sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M.
+        tokens_M: [M] int64 in [0, V), the tokens that were sampled, on the same device.
+        sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M; CPU.
         advantages: [N], or [M] per token; where N = M, the completions'.
         mask: [M] bool, tokens that count; None: all. The logits of the others are not read.
         old_logprobs: [M] under the policy that sampled; None: the same policy, ratio exactly 1.
@@ -96,8 +98,8 @@ def grpo_loss_from_logits(
         The scalar loss, float32, and averages for the log, the entropy among them.
 
     Raises:
-        ValueError: shapes, dtypes or offsets that do not fit, a token out of range, or beta > 0
-            without a reference.
+        ValueError: shapes, dtypes or offsets that do not fit, a token out of range (on a GPU its
+            loss is NaN instead), or beta > 0 without a reference.
 
     Note:
         The bits are those of `token_logprobs` and `grpo_loss` in a row, for any number of threads.
@@ -120,5 +122,5 @@ def grpo_loss_from_logits(
         )
     else:
         sums = _run(logits_MV, tokens_M, packed, temperature, in_place=False)
-        loss = torch.tensor(packed.loss(sums))
+        loss = packed.loss(sums)
     return loss, packed.metrics(sums)

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from r1core import _C
+from r1core.cuda import stream_of
 
 
 @torch.library.custom_op("r1core::token_logprobs", mutates_args=())
 def _token_logprobs(
     logits: Tensor, tokens: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _C.token_logprobs(logits, tokens, temperature)
+    return _C.token_logprobs(logits, tokens, temperature, stream_of(logits))
 
 
 @torch.library.custom_op("r1core::token_logprobs_backward", mutates_args=())
@@ -27,7 +28,13 @@ def _token_logprobs_backward(
     temperature: float,
 ) -> Tensor:
     return _C.token_logprobs_backward(
-        logits, tokens, statistics, grad_logprobs, grad_entropies, temperature
+        logits,
+        tokens,
+        statistics,
+        grad_logprobs,
+        grad_entropies,
+        temperature,
+        stream_of(logits),
     )
 
 
@@ -75,12 +82,11 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Return each token's log-probability and its distribution's entropy; differentiable in both.
 
-    On the CPU one kernel reads the logits and keeps no [M, V] temporary; on a GPU this is plain
-    PyTorch.
+    One kernel reads the logits, on the CPU or on their GPU, and keeps no [M, V] temporary.
 
     Args:
-        logits_MV: [M, V] float32, bfloat16 or float64.
-        tokens_M: [M] int64 in [0, V).
+        logits_MV: [M, V] float32, bfloat16, or on the CPU float64.
+        tokens_M: [M] int64 in [0, V), on the same device.
         temperature: divides the logits; > 0.
 
     Returns:
@@ -88,12 +94,8 @@ def token_logprobs(
         entropies_M: the same, nats.
 
     Raises:
-        ValueError: another shape or dtype, a token out of range, or temperature <= 0.
+        ValueError: another shape, dtype or device, a token out of range, or temperature <= 0. On a
+            GPU, whose values nobody waits for, a token out of range gives NaN.
     """
-    if logits_MV.device.type != "cpu":
-        wide_MV = logits_MV if logits_MV.dtype == torch.float64 else logits_MV.float()
-        log_p_MV = (wide_MV / temperature).log_softmax(-1)
-        logprobs_M = log_p_MV.gather(-1, tokens_M[:, None]).squeeze(-1)
-        return logprobs_M, -(log_p_MV.exp() * log_p_MV).nansum(-1)
     logprobs_M, entropies_M, _ = _token_logprobs(logits_MV, tokens_M, temperature)
     return logprobs_M, entropies_M

@@ -145,12 +145,12 @@ class PackedTokens:
         """What the loss loses per nat of a token's entropy."""
         return self.config.entropy_coef / self.normalizer.tokens
 
-    def kernel_tokens(self) -> _C.GrpoTokens:
-        """Return them as the kernels take them."""
+    def kernel_tokens(self, device: torch.device) -> _C.GrpoTokens:
+        """Return them as the kernels take them, on their device."""
         return _C.GrpoTokens(
             self.starts,
             self.advantages_M,
-            self.weights_M,
+            self.weights_M.to(device),  # the others follow
             self.old_logprobs,
             self.reference_logprobs,
             self.importance_weights,
@@ -172,10 +172,12 @@ class PackedTokens:
             importance_weights=pick(self.importance_weights),
         )
 
-    def loss(self, sums: Tensor) -> float:
-        """Return the loss with its entropy bonus, from the kernels' sums."""
-        loss, entropy = float(sums[0]), float(sums[5])
-        return loss - self.entropy_weight * entropy if self.config.entropy_coef else loss
+    def loss(self, sums: Tensor) -> Tensor:
+        """Return the loss with its entropy bonus, float32, from the kernels' sums."""
+        loss = sums[0]
+        if self.config.entropy_coef:
+            loss = loss - self.entropy_weight * sums[5]
+        return loss.float()
 
     def metrics(self, sums: Tensor) -> LossMetrics:
         """Return the averages of the call."""
@@ -202,9 +204,11 @@ def pack_tokens(
         ValueError: in the name of `function`: offsets or shapes that do not fit, or beta > 0
             without a reference.
     """
+    # Here a token is a few bytes: all of them are counted on the CPU, wherever they come from.
+    mask_M = torch.ones(M, dtype=torch.bool) if mask is None else mask.cpu()
+    sequence_starts = sequence_starts.cpu()
     lengths_N = _lengths(function, M, sequence_starts)
     N = len(lengths_N)
-    mask_M = torch.ones(M, dtype=torch.bool) if mask is None else mask
     per_token = {
         "mask": mask_M,
         "old_logprobs": old_logprobs,
@@ -221,7 +225,7 @@ def pack_tokens(
         )
     # Each token's completion. Not repeat_interleave, which wakes torch's threads for any size.
     row_M = sequence_starts[1:-1].bincount(minlength=M + 1)[:M].cumsum(0)
-    advantages_M = advantages.detach()
+    advantages_M = advantages.detach().cpu()
     if len(advantages) == N:
         advantages_M = advantages_M[row_M]
     counted_M1 = torch.cat([torch.zeros(1, dtype=torch.int64), mask_M.cumsum(0)])
@@ -233,9 +237,9 @@ def pack_tokens(
         starts=sequence_starts,
         advantages_M=advantages_M,
         weights_M=weights_N[row_M] * mask_M,
-        old_logprobs=detached(old_logprobs),
-        reference_logprobs=detached(reference_logprobs),
-        importance_weights=detached(importance_weights),
+        old_logprobs=_on_cpu(old_logprobs),
+        reference_logprobs=_on_cpu(reference_logprobs),
+        importance_weights=_on_cpu(importance_weights),
         normalizer=normalizer,
         config=config,
     )
@@ -264,6 +268,10 @@ def _lengths(function: str, M: int, sequence_starts: Tensor) -> Tensor:
 def detached(tensor: Tensor | None) -> Tensor | None:
     """Return the tensor without its graph; None stays None."""
     return None if tensor is None else tensor.detach()
+
+
+def _on_cpu(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().cpu()
 
 
 def metrics_of(
