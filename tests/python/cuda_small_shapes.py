@@ -1,0 +1,53 @@
+"""Each GPU kernel once, on small odd shapes: what compute-sanitizer watches in tests/gpu.sh."""
+
+import torch
+
+from r1core.advantage import group_advantage
+from r1core.grpo_loss import LossConfig, grpo_loss
+from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
+from r1core.grpo_loss_from_logits import grpo_loss_from_logits
+from r1core.logprob import token_logprobs
+
+CLUSTERED = 50_001  # bfloat16: a row in two blocks, and not aligned
+
+
+def main() -> None:
+    """Run them; the sanitizer reports what is wrong."""
+    for scale in ("group", "batch"):
+        group_advantage(torch.rand(5, 33, device="cuda"), scale=scale)
+    for V in (7, 1037, CLUSTERED):
+        for dtype in (torch.float32, torch.bfloat16):
+            losses(V, dtype)
+    for level in ("token", "sequence"):
+        logprobs_NT = torch.randn(3, 7, device="cuda", requires_grad=True)
+        mask_NT = torch.ones(3, 7, dtype=torch.bool)
+        config = LossConfig(importance_sampling_level=level)
+        grpo_loss(logprobs_NT, torch.randn(3), mask=mask_NT, config=config)[0].backward()
+    torch.cuda.synchronize()
+
+
+def losses(V: int, dtype: torch.dtype) -> None:
+    """Run the scorer and the doors of the loss on a few rows."""
+    M, H = 5, 16
+    tokens_M = torch.randint(V, (M,), device="cuda")
+    starts = torch.tensor([0, 2, 2, M])
+    advantages_N = torch.randn(3, device="cuda")
+    mask_M = torch.arange(M, device="cuda") != 3
+    logits_MV = torch.randn(M, V, device="cuda").to(dtype).requires_grad_()
+    logprobs_M, entropies_M = token_logprobs(logits_MV, tokens_M)
+    (logprobs_M.sum() + entropies_M.sum()).backward()
+    for config in (LossConfig(entropy_coef=0.1), LossConfig(importance_sampling_level="sequence")):
+        leaf = logits_MV.detach().clone().requires_grad_()
+        loss, _ = grpo_loss_from_logits(
+            leaf, tokens_M, starts, advantages_N, mask=mask_M, config=config
+        )
+        loss.backward()
+        factors = [torch.randn(n, H, device="cuda").to(dtype).requires_grad_() for n in (M, V)]
+        loss, _ = grpo_loss_from_hidden(
+            *factors, tokens_M, starts, advantages_N, mask=mask_M, config=config
+        )
+        loss.backward()
+
+
+if __name__ == "__main__":
+    main()
