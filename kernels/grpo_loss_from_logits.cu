@@ -21,12 +21,6 @@ constexpr int kMostCluster = 8;
 /// loads while the other computes or stores.
 constexpr std::int64_t kRowBytes = 80 * 1024;
 
-/// What the threads of a block share besides their part of the row.
-struct Shared {
-  SoftmaxRow softmax;
-  float entropy, grad_logprob, grad_entropy;
-};
-
 /// A row's place among the blocks.
 struct Part {
   std::int64_t row, slices;  // of the row
@@ -78,11 +72,11 @@ __device__ void clear(const Part& part, Gradient* gradient, bool aligned) {
   });
 }
 
-/// The loss of a row's token and what the gradient needs, by a whole warp; its lanes agree.
+/// The loss of a row's token, noted by whoever has a workspace, and the gradient; by a whole warp.
 template <class Slice>
-__device__ Shared score(const Part& part, float scale, float logit, const GrpoTokens& tokens,
-                        const GrpoLossOptions& options, float entropy_weight, const Slice& slice,
-                        double* workspace) {
+__device__ RowGradient score(const Part& part, float scale, float logit, const GrpoTokens& tokens,
+                             const GrpoLossOptions& options, float entropy_weight,
+                             const Slice& slice, double* workspace) {
   const SoftmaxRow softmax = combine_slices(part.slices, scale, slice);
   const double logprob = static_cast<double>(logprob_of(softmax, logit, scale));
   GrpoLossSums sums{};
@@ -93,8 +87,9 @@ __device__ Shared score(const Part& part, float scale, float logit, const GrpoTo
                                  sums.low_clipped, sums.high_clipped, static_cast<double>(entropy)};
   if (workspace && lane_of_thread() == 0)
     for (int i = 0; i < kLossSums; ++i) workspace[part.row * kLossSums + i] = all[i];
-  return {softmax, entropy, static_cast<float>(term.by_logprob + term.by_log_ratio),
-          -entropy_weight};
+  return row_gradient(
+      softmax.max, static_cast<float>(softmax.sum), static_cast<float>(softmax.log_sum), entropy,
+      static_cast<float>(term.by_logprob + term.by_log_ratio), -entropy_weight, scale);
 }
 
 /// What a launch does; the same for every block.
@@ -113,19 +108,18 @@ struct Call {
 
 template <class Element, class Gradient>
 __device__ void differentiate(const Call<Element, Gradient>& call, const Part& part,
-                              const Shared& row, const Element* held, std::int64_t held_from,
-                              bool aligned) {
+                              const RowGradient& of_row, const Element* held,
+                              std::int64_t held_from, bool aligned) {
   Gradient* const gradient = call.gradient + part.row * call.vocab;
   const bool stores_aligned = is_aligned(call.gradient, call.vocab);
   part.for_slices([&](std::int64_t s) {
-    const RowGradient of_row(row.softmax, row.entropy, row.grad_logprob, row.grad_entropy,
-                             call.scale, call.ids[part.row] - s * kSlice);
+    const std::int64_t token = call.ids[part.row] - s * kSlice;
     const Element* const from = held + (s - held_from) * kSlice;
     for_vectors(part.count(s), [&](int, int at, std::int64_t left) {
       if (left <= 0) return;
       float x[kVector];
       load_vector(from + at, left, aligned, 0.f, x);
-      of_row.apply(at, x);
+      of_row.apply(at, token, x);
       store_vector(gradient + s * kSlice + at, left, stores_aligned, x);
     });
   });
@@ -136,7 +130,7 @@ template <class Element, class Gradient, bool Clustered>
 __global__ void __launch_bounds__(kMostThreads, kBlocksPerProcessor)
     resident_kernel(Call<Element, Gradient> call, int cluster) {
   R1_DYNAMIC_SHARED(memory);
-  __shared__ Shared shared;
+  __shared__ RowGradient shared;
   unsigned rank = 0;
 #if defined(R1_EMULATION) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
   if constexpr (Clustered) rank = cg::this_cluster().block_rank();
@@ -169,8 +163,9 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksPerProcessor)
 
   const auto score_with = [&](const auto& slice) {
     if (warp_of_thread() != 0) return;
-    const Shared result = score(part, call.scale, logit, call.tokens, call.options,
-                                call.entropy_weight, slice, rank == 0 ? call.workspace : nullptr);
+    const RowGradient result =
+        score(part, call.scale, logit, call.tokens, call.options, call.entropy_weight, slice,
+              rank == 0 ? call.workspace : nullptr);
     if (lane_of_thread() == 0) shared = result;
   };
 #if defined(R1_EMULATION) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
@@ -195,7 +190,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksPerProcessor)
 template <class Element, class Gradient>
 __global__ void __launch_bounds__(kMostThreads) two_reads_kernel(Call<Element, Gradient> call) {
   R1_DYNAMIC_SHARED(memory);
-  __shared__ Shared shared;
+  __shared__ RowGradient shared;
   const Part part(call.vocab, 1, 0);
   if (call.tokens.weights[part.row] == 0) {
     clear(part, call.gradient + part.row * call.vocab, is_aligned(call.gradient, call.vocab));
@@ -212,7 +207,7 @@ __global__ void __launch_bounds__(kMostThreads) two_reads_kernel(Call<Element, G
   });
   __syncthreads();  // the sums are there
   if (warp_of_thread() == 0) {
-    const Shared result = score(
+    const RowGradient result = score(
         part, call.scale, logit, call.tokens, call.options, call.entropy_weight,
         [&](std::int64_t i) { return sums[i]; }, call.workspace);
     if (lane_of_thread() == 0) shared = result;

@@ -36,14 +36,18 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   const std::int64_t first = at.row * vocab + at.begin;
   const bool aligned = is_aligned(logits, vocab) && is_aligned(grad_logits, vocab);
   const SoftmaxStatistics& row = statistics[at.row];
-  const RowGradient gradient({static_cast<float>(row.max), row.sum, 0},
-                             static_cast<float>(row.entropy), grad_logprobs[at.row],
-                             grad_entropies[at.row], scale, tokens[at.row] - at.begin);
+  const auto sum = static_cast<float>(row.sum);
+  const RowGradient gradient =
+      row_gradient(static_cast<float>(row.max), sum, logf(sum), static_cast<float>(row.entropy),
+                   grad_logprobs[at.row], grad_entropies[at.row], scale);
+  const std::int64_t token = tokens[at.row] - at.begin;
   for_vectors(at.count, [&](int, int i, std::int64_t left) {
     if (left <= 0) return;
     float x[kVector] = {};
-    if (!gradient.is_zero()) load_vector(logits + first + i, left, aligned, 0.f, x);
-    gradient.apply(i, x);
+    if (!gradient.is_zero()) {
+      load_vector(logits + first + i, left, aligned, 0.f, x);
+      gradient.apply(i, token, x);
+    }
     store_vector(grad_logits + first + i, left, aligned, x);
   });
 }

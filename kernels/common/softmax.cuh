@@ -23,6 +23,7 @@ struct SoftmaxRow {
   float max;
   double sum;           // of exp(z): NaN where the row has no distribution
   double weighted_sum;  // of exp(z) z
+  double log_sum;
 };
 
 /// @param scale  1 / temperature
@@ -90,10 +91,16 @@ __device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float
   return sums;
 }
 
-/// What a slice's sums are multiplied by, relative to the row's maximum.
-__device__ inline double slice_factor(float slice_max, float row_max, float scale) {
-  if (slice_max == -kInfinity) return 0;
-  return exp(static_cast<double>(slice_max - row_max) * static_cast<double>(scale));
+/// What a slice's sums are multiplied by, relative to the row's maximum; and the step between the
+/// two maxima, held where it is too deep for a weight.
+struct SliceShift {
+  float factor, shift;
+};
+
+__device__ inline SliceShift slice_shift(float slice_max, float row_max, float scale) {
+  if (slice_max == -kInfinity) return {0, 0};
+  const float shift = scaled(slice_max, row_max, scale);
+  return {weight_of(shift), shift};
 }
 
 /// Combines the slices of a row; all lanes of a warp call it and have the result.
@@ -103,19 +110,17 @@ template <class Slice>
 __device__ SoftmaxRow combine_slices(std::int64_t slices, float scale, const Slice& slice) {
   float max = -kInfinity;
   for (std::int64_t i = lane_of_thread(); i < slices; i += kWarp) max = fmaxf(max, slice(i).max);
-  SoftmaxRow row{warp_max(max), 0, 0};
+  SoftmaxRow row{warp_max(max), 0, 0, 0};
   for (std::int64_t i = lane_of_thread(); i < slices; i += kWarp) {
     const SliceSums sums = slice(i);
-    const double factor = slice_factor(sums.max, row.max, scale);
-    const double shift =
-        sums.max == -kInfinity ? 0. : static_cast<double>((sums.max - row.max) * scale);
-    row.sum += factor * static_cast<double>(sums.weights);
-    row.weighted_sum +=
-        factor * (static_cast<double>(sums.products) + shift * static_cast<double>(sums.weights));
+    const SliceShift to = slice_shift(sums.max, row.max, scale);
+    row.sum += static_cast<double>(to.factor * sums.weights);
+    row.weighted_sum += static_cast<double>(to.factor * (sums.products + to.shift * sums.weights));
   }
   row.sum = warp_sum(row.sum);
   row.weighted_sum = warp_sum(row.weighted_sum);
   if (!(row.sum > 0)) row.sum = __builtin_nan("");
+  row.log_sum = log(row.sum);
   return row;
 }
 
@@ -132,49 +137,52 @@ __device__ float logit_of(const Element* row, std::int64_t token, std::int64_t v
 }
 
 __device__ inline float logprob_of(const SoftmaxRow& row, float logit, float scale) {
-  return static_cast<float>(static_cast<double>((logit - row.max) * scale) - log(row.sum));
+  return static_cast<float>(static_cast<double>((logit - row.max) * scale) - row.log_sum);
 }
 
 __device__ inline float entropy_of(const SoftmaxRow& row) {
-  return static_cast<float>(log(row.sum) - row.weighted_sum / row.sum);
+  return static_cast<float>(row.log_sum - row.weighted_sum / row.sum);
 }
 
 /// The gradient of grad_logprob * logprob + grad_entropy * entropy, from the logits of a row:
 ///
 ///     (grad_logprob ([j = token] - p_j) - grad_entropy p_j (log p_j + entropy)) scale
-class RowGradient {
- public:
-  /// @param token  its index where the vectors' indices begin; any other never matches
-  __device__ RowGradient(const SoftmaxRow& row, float entropy, float grad_logprob,
-                         float grad_entropy, float scale, std::int64_t token)
-      : max_(row.max),
-        scale_(scale),
-        grad_logprob_(grad_logprob * scale),
-        grad_entropy_(grad_entropy * scale),
-        factor_(static_cast<float>(-static_cast<double>(grad_logprob_) / row.sum)),
-        inverse_sum_(static_cast<float>(1 / row.sum)),
-        shift_(entropy - static_cast<float>(log(row.sum))),
-        token_(token) {}
+///
+/// Plain numbers, so that a block computes them once and its threads read them.
+struct RowGradient {
+  float max, scale;
+  float grad_logprob, grad_entropy;  // times scale
+  float factor;                      // of exp(z), without the entropy's gradient
+  float inverse_sum, shift;          // log p = z + shift - entropy
 
   /// Whether the gradient is 0 whatever the logits.
-  __device__ bool is_zero() const { return grad_logprob_ == 0 && grad_entropy_ == 0; }
+  __device__ bool is_zero() const { return grad_logprob == 0 && grad_entropy == 0; }
 
   /// In place of the logits from index `at` on.
-  __device__ void apply(std::int64_t at, float (&x)[kVector]) const {
-    if (is_zero()) return;
+  __device__ void apply(std::int64_t at, std::int64_t token, float (&x)[kVector]) const {
+    const std::int64_t ahead = token - at;
+    const int own = ahead >= 0 && ahead < kVector ? static_cast<int>(ahead) : -1;
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      const float z = scaled(x[i], max_, scale_), weight = weight_of(z);
-      x[i] = grad_entropy_ == 0
-                 ? weight * factor_
-                 : -weight * inverse_sum_ * ((z + shift_) * grad_entropy_ + grad_logprob_);
-      if (at + i == token_) x[i] += grad_logprob_;
+      const float z = scaled(x[i], max, scale), weight = weight_of(z);
+      x[i] = grad_entropy == 0
+                 ? weight * factor
+                 : -weight * inverse_sum * ((z + shift) * grad_entropy + grad_logprob);
+      if (i == own) x[i] += grad_logprob;  // an index known only now would put x into memory
     }
   }
-
- private:
-  float max_, scale_, grad_logprob_, grad_entropy_, factor_, inverse_sum_, shift_;
-  std::int64_t token_;
 };
+
+__device__ inline RowGradient row_gradient(float max, float sum, float log_sum, float entropy,
+                                           float grad_logprob, float grad_entropy, float scale) {
+  const float inverse = 1.f / sum;
+  return {max,
+          scale,
+          grad_logprob * scale,
+          grad_entropy * scale,
+          -grad_logprob * scale * inverse,
+          inverse,
+          entropy - log_sum};
+}
 
 }  // namespace r1::kernels

@@ -10,13 +10,19 @@ import torch
 WARM_UP, ROUNDS = 3, 20
 
 
-def microseconds(run: Callable[[int], object], rounds: int = ROUNDS) -> float:
-    """Return the median device time of `run(round)`, each between two events of its own."""
+def microseconds(
+    run: Callable[[int], object],
+    rounds: int = ROUNDS,
+    prepare: Callable[[], object] = lambda: None,
+) -> float:
+    """Return the median device time of `run(round)`, after `prepare()`, which is not timed."""
     for i in range(WARM_UP):
+        prepare()
         run(i)
     events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(rounds)]
     torch.cuda.synchronize()
     for i, (start, end) in enumerate(events):
+        prepare()
         start.record()
         run(i)
         end.record()

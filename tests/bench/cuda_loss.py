@@ -6,6 +6,7 @@ Shapes: M tokens, V vocabulary, H hidden.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,23 +67,13 @@ def from_logits(copy: float) -> list[dict[str, Any]]:
     for dtype, count in ((torch.bfloat16, M), (torch.float32, M // 2)):
         logits_MV = torch.randn(count, V, device="cuda", dtype=dtype)
         tokens = Tokens(count)
-        kernel_tokens, options = tokens.kernel_tokens(), CONFIG.kernel_options()
-        stream = stream_of(logits_MV)
-
-        def ours(
-            _: int,
-            logits_MV: Tensor = logits_MV,
-            tokens: Tokens = tokens,
-            kernel_tokens: _C.GrpoTokens = kernel_tokens,
-        ) -> None:
-            _C.grpo_loss_from_logits(
-                logits_MV, tokens.ids_M, kernel_tokens, options, 1.0, 0.0, True, stream
-            )
-
+        ours = in_place(logits_MV, tokens)
+        source_MV = logits_MV.clone()
+        time = microseconds(ours, prepare=partial(logits_MV.copy_, source_MV))
         work = f"loss [{count}, {V}] {str(dtype)[6:]}"
         moved = 2 * logits_MV.numel() * logits_MV.element_size()
-        lines.append(row(work, "r1core", microseconds(ours), moved, copy))
-        # In place, the logits were gradients by the second round; peers get fresh ones.
+        lines.append(row(work, "r1core", time, moved, copy))
+        del logits_MV, source_MV, ours
         few = count // 4  # eager holds several [M, V] float32
         part = Tokens(few)
         peer_MV = torch.randn(few, V, device="cuda", dtype=dtype).requires_grad_()
@@ -90,16 +81,31 @@ def from_logits(copy: float) -> list[dict[str, Any]]:
         for side, loss in sides.items():
             time = microseconds(lambda _, loss=loss, peer=peer_MV: backward_of(loss, peer), 5)
             lines.append(row(f"{work}, a quarter of the rows x 4", side, 4 * time, moved, copy))
-        del logits_MV, peer_MV
+        del peer_MV
         torch.cuda.empty_cache()
     return lines
+
+
+def in_place(logits_MV: Tensor, tokens: Tokens) -> Callable[[int], object]:
+    """Return a run of the kernel alone, whose gradient overwrites the logits."""
+    kernel_tokens, options = tokens.kernel_tokens(), CONFIG.kernel_options()
+    return lambda _: _C.grpo_loss_from_logits(
+        logits_MV,
+        tokens.ids_M,
+        kernel_tokens,
+        options,
+        1.0,
+        0.0,
+        True,
+        stream_of(logits_MV),
+    )
 
 
 def scorer(copy: float) -> list[dict[str, Any]]:
     """Log-probabilities and entropies, forward alone."""
     logits_MV = torch.randn(M, V, device="cuda", dtype=torch.bfloat16)
     ids_M = torch.randint(V, (M,), device="cuda")
-    time = microseconds(lambda _: token_logprobs(logits_MV, ids_M))
+    time = microseconds(lambda _, logits_MV=logits_MV: token_logprobs(logits_MV, ids_M))
     moved = logits_MV.numel() * 2
     line = row(f"token_logprobs [{M}, {V}] bfloat16", "r1core", time, moved, copy)
     del logits_MV
