@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "kernels/common/bf16.h"
+#include "kernels/common/cuda.h"
 #include "kernels/common/isa.h"
 
 namespace r1::kernels {
@@ -45,4 +46,39 @@ R1_PER_ISA(void sample_bf16_cpu(const bf16* logits, std::int64_t rows, std::int6
                                 SamplingFilter filter, const double* uniforms, float* workspace,
                                 std::int64_t* tokens, float* logprobs, float* truncated_logprobs,
                                 float* entropies) noexcept;)
+
+/// The largest vocabulary that `sample_cuda` takes: the slices' sums are in shared memory.
+constexpr std::int64_t kSampleMostVocab = std::int64_t{1} << 22;
+
+/// On the GPU: the same, by one launch without workspace.
+///
+/// Traffic:  the logits once, and one slice of 1,024; with a filter one to two times again, from L2
+///           where the rows under way fit it, without the slices whose largest logit is too small.
+/// Launch:   a block to each row, a warp to each slice in turn.
+/// Numerics: the distribution as kernels/common/softmax.cuh says, so that token_logprobs_cuda gives
+///           the same bits. Without a filter the CDF runs over slices and then over tokens in
+///           double. With one, weights are whole numbers, each rounded down to 2^-60 of the row's
+///           sum, and the amounts of all filters are exact; top-p alone takes its share of the
+///           sum that the softmax has, which rounds by 1e-7. Two runs give the same bits, whatever
+///           rows are beside.
+///
+/// A uniform out of (0, 1), which nobody waits to see, counts as the nearest one within it; NaN as
+/// 0.
+///
+/// @param vocab  <= kSampleMostVocab
+R1_CUDA_API int sample_cuda(const float* logits, std::int64_t rows, std::int64_t vocab,
+                            SamplingFilter filter, const double* uniforms, std::int64_t* tokens,
+                            float* logprobs, float* truncated_logprobs, float* entropies,
+                            CudaStream stream);
+R1_CUDA_API int sample_bf16_cuda(const bf16* logits, std::int64_t rows, std::int64_t vocab,
+                                 SamplingFilter filter, const double* uniforms,
+                                 std::int64_t* tokens, float* logprobs, float* truncated_logprobs,
+                                 float* entropies, CudaStream stream);
+
+/// The numbers of kernels/common/philox.h for some counters, each cut to 32 bits; a thread to each.
+///
+/// @param prompt_uids, samples, positions, uniforms  [count]
+R1_CUDA_API int philox_uniforms_cuda(std::uint64_t seed, const std::int64_t* prompt_uids,
+                                     const std::int64_t* samples, const std::int64_t* positions,
+                                     std::int64_t count, double* uniforms, CudaStream stream);
 }  // namespace r1::kernels

@@ -1,0 +1,303 @@
+#pragma once
+#include "kernels/common/row.cuh"
+
+/// Exact selection of the largest logits of a row until they measure enough, each 1 (top-k) or its
+/// weight (top-p), by one block; ties go to the lowest id. The GPU's side of select.h.
+///
+/// Amounts are whole numbers, so that the order in which threads add them changes no bit. A round
+/// visits the tokens in a bracket that holds the boundary: a histogram says in which bin it is, and
+/// meanwhile the tokens are listed, as long as there is room. Where all are, the sorted list
+/// decides; otherwise the bin is the next bracket, down to a single value, whose ties are counted
+/// in order.
+namespace r1::kernels {
+
+using Amount = unsigned long long;
+
+constexpr int kBins = 2048;
+constexpr int kListed = 2048;  // tokens; a power of 2
+
+/// The tokens kept: every logit above `logit`, and those equal to it up to id `last_tie`.
+struct Threshold {
+  float logit;
+  int last_tie;
+
+  __device__ bool keeps(float x, int id) const {
+    return x > logit || (x == logit && id <= last_tie);
+  }
+};
+
+/// The first index at which a running sum reaches what was asked for, and the sum before it.
+struct Place {
+  int index;
+  Amount before;
+};
+
+/// What the threads of a block share.
+struct Selection {
+  unsigned low[kBins], high[kBins];  // halves of each bin's amount
+  Amount list[kListed];              // of ordinals
+  Amount warps[kWarp];
+  Place place;
+  int listed;  // tokens that should be in the list, more than it holds perhaps
+};
+
+/// Order-preserving whole number of a logit; -0 and 0 are equal.
+template <class Element>
+__device__ unsigned key_of(float logit) {
+  const unsigned bits = __float_as_uint(logit + 0.f);
+  const unsigned key = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return sizeof(Element) == 2 ? key >> 16 : key;
+}
+
+template <class Element>
+__device__ float logit_of_key(unsigned key) {
+  if (sizeof(Element) == 2) key = key << 16 | (key & 0x8000u ? 0 : 0xFFFFu);
+  return __uint_as_float(key & 0x80000000u ? key & 0x7FFFFFFFu : ~key);
+}
+
+/// A token as a number that is larger for larger logits, then for lower ids.
+template <class Element>
+__device__ Amount ordinal_of(float logit, int id) {
+  return static_cast<Amount>(key_of<Element>(logit)) << 32 |
+         (0xFFFFFFFFu - static_cast<unsigned>(id));
+}
+
+template <class Element>
+__device__ Threshold threshold_of(Amount ordinal) {
+  return {logit_of_key<Element>(static_cast<unsigned>(ordinal >> 32)),
+          static_cast<int>(0xFFFFFFFFu - static_cast<unsigned>(ordinal & 0xFFFFFFFFu))};
+}
+
+// What a whole block computes; every thread calls these and has the result ------------------------
+
+template <class Value>
+__device__ Amount block_total(int count, Selection& space, const Value& value) {
+  Amount sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
+    sum += value(i);
+  sum = warp_sum(sum);
+  if (lane_of_thread() == 0) space.warps[warp_of_thread()] = sum;
+  __syncthreads();  // every warp's sum is there
+  sum = 0;
+  for (int warp = 0; warp < warps_of_block(); ++warp) sum += space.warps[warp];
+  __syncthreads();  // all have read them
+  return sum;
+}
+
+/// Where the running sum of value(i) reaches `needed` > 0; the last index where it never does.
+template <class Value>
+__device__ Place find(int count, Amount needed, Selection& space, const Value& value) {
+  const int each = static_cast<int>(ceil_div(count, static_cast<int>(blockDim.x)));
+  const int begin = static_cast<int>(threadIdx.x) * each;
+  const int end = begin + each < count ? begin + each : count;
+  Amount sum = 0;
+  for (int i = begin; i < end; ++i) sum += value(i);
+  const Amount through = warp_inclusive_sum(sum);
+  if (lane_of_thread() == kWarp - 1) space.warps[warp_of_thread()] = through;
+  if (threadIdx.x == 0) space.place = {count - 1, 0};
+  __syncthreads();  // every warp's sum is there
+  Amount before = through - sum;
+  for (int warp = 0; warp < warp_of_thread(); ++warp) before += space.warps[warp];
+  if (before < needed && before + sum >= needed) {  // one thread's run at most
+    for (int i = begin; i < end; ++i) {
+      const Amount amount = value(i);
+      if (before + amount >= needed) {
+        space.place = {i, before};
+        break;
+      }
+      before += amount;
+    }
+  }
+  __syncthreads();  // the place is there
+  const Place place = space.place;
+  __syncthreads();  // all have read it
+  return place;
+}
+
+/// Bitonic, largest first, of `count` numbers and as many 0 as make it a power of 2.
+__device__ inline void sort(Amount* values, int count) {
+  int size = 1;
+  while (size < count) size *= 2;
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  for (int i = count + thread; i < size; i += threads) values[i] = 0;
+  __syncthreads();  // the zeros are there
+  for (int run = 2; run <= size; run *= 2) {
+    for (int stride = run / 2; stride > 0; stride /= 2) {
+      for (int pair = thread; pair < size / 2; pair += threads) {
+        const int i = 2 * pair - (pair & (stride - 1)), j = i + stride;
+        const Amount a = values[i], b = values[j];
+        if ((a < b) == ((i & run) == 0)) values[i] = b, values[j] = a;
+      }
+      __syncthreads();  // the next step reads what other threads wrote
+    }
+  }
+}
+
+// The selection -----------------------------------------------------------------------------------
+
+/// Bins of one width, in the logit at first and then in its key, from the largest logit down.
+template <class Element>
+struct Bins {
+  unsigned lowest, highest;  // keys in the bracket
+  float max, per_logit;      // 0: by key
+  int shift;
+
+  /// @param span  from the largest logit down; the last bin has all that is below it
+  __device__ Bins(float max, float span, float low)
+      : lowest(key_of<Element>(low)),
+        highest(key_of<Element>(max)),
+        max(max),
+        per_logit(static_cast<float>(kBins) / span),
+        shift(0) {
+    if (!(per_logit > 0 && per_logit < kInfinity)) by_key();
+  }
+
+  __device__ void by_key() {
+    per_logit = 0;
+    shift = 0;
+    while ((highest - lowest) >> shift >= kBins) ++shift;
+  }
+
+  __device__ int bin_of(float logit) const {
+    if (per_logit == 0) return static_cast<int>((highest - key_of<Element>(logit)) >> shift);
+    return static_cast<int>(fminf((max - logit) * per_logit, static_cast<float>(kBins - 1)));
+  }
+
+  /// The least key of those in bins up to this one.
+  __device__ unsigned least_key(int bin) const {
+    unsigned least = highest;
+    for (unsigned begin = lowest; begin < least;) {  // halves it, so 32 times at most
+      const unsigned middle = begin + (least - begin) / 2;
+      if (bin_of(logit_of_key<Element>(middle)) <= bin)
+        least = middle;
+      else
+        begin = middle + 1;
+    }
+    return least;
+  }
+
+  /// Makes a bin the bracket.
+  __device__ void enter(int bin) {
+    const unsigned least = least_key(bin);
+    if (bin > 0) highest = least_key(bin - 1) - 1;
+    lowest = least;
+    by_key();
+  }
+
+  __device__ bool has(float logit) const {
+    const unsigned key = key_of<Element>(logit);
+    return key >= lowest && key <= highest;
+  }
+};
+
+/// Adds to a bin by halves: a 64-bit atomic of shared memory is a loop on every GPU so far.
+__device__ inline void add_to_bin(Selection& space, int bin, Amount amount) {
+  const auto low = static_cast<unsigned>(amount);
+  auto high = static_cast<unsigned>(amount >> 32);
+  high += atomicAdd(&space.low[bin], low) > 0xFFFFFFFFu - low;  // the carry
+  if (high) atomicAdd(&space.high[bin], high);
+}
+
+__device__ inline Amount bin_amount(const Selection& space, int bin) {
+  return static_cast<Amount>(space.high[bin]) << 32 | space.low[bin];
+}
+
+/// Calls body(logit, id) for this thread's logits that are at least `low`. Most are not, so those
+/// that are, are read again, from L1; it keeps the body out of the vectors' registers.
+template <class Element, class Body>
+__device__ void for_tokens(const Row<Element>& row, const SliceSums* sums, float low,
+                           const Body& body) {
+  row.for_slices([&](int slice) {
+    if (sums[slice].max < low) return;
+    float x[kSliceVectors][kVector];
+    row.load(slice, x);
+    unsigned reached = 0;
+#pragma unroll
+    for (int v = 0; v < kSliceVectors; ++v)
+#pragma unroll
+      for (int i = 0; i < kVector; ++i)
+        reached |= static_cast<unsigned>(x[v][i] >= low) << (v * kVector + i);
+    for (; reached; reached &= reached - 1) {
+      const int at = __ffs(static_cast<int>(reached)) - 1;
+      const int id = id_of(slice, at / kVector, at % kVector);
+      if (id < row.vocab) body(to_float(row.logits[id]), id);
+    }
+  });
+}
+
+/// One selection.
+template <class Element, class Measure>
+struct Selector {
+  const Row<Element>& row;
+  const SliceSums* sums;  // of its slices
+  Threshold among;        // the tokens to choose from
+  const Measure& measure;
+  Amount* by_slice;  // [slices]
+  Selection& space;
+
+  /// Visits the bracket's tokens.
+  __device__ void visit(const Bins<Element>& bins) const {
+    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += static_cast<int>(blockDim.x))
+      space.low[bin] = space.high[bin] = 0;
+    if (threadIdx.x == 0) space.listed = 0;
+    __syncthreads();  // all is 0
+    for_tokens(row, sums, logit_of_key<Element>(bins.lowest), [&](float x, int id) {
+      if (!bins.has(x) || !among.keeps(x, id)) return;
+      add_to_bin(space, bins.bin_of(x), measure(x));
+      if (*static_cast<volatile int*>(&space.listed) > kListed) return;
+      const int at = atomicAdd(&space.listed, 1);
+      if (at < kListed) space.list[at] = ordinal_of<Element>(x, id);
+    });
+    __syncthreads();  // histogram and list are complete
+  }
+
+  /// The tie that completes the amount, of those of one value.
+  __device__ Threshold among_ties(float logit, Amount missing) const {
+    const Amount each = measure(logit);
+    const Amount ties = each ? (missing + each - 1) / each : 1;
+    const auto is_tie = [&](float x, int id) -> Amount {
+      return x == logit && id < row.vocab && among.keeps(x, id);
+    };
+    row.for_slices([&](int slice) {
+      Amount count = 0;
+      float x[kSliceVectors][kVector];
+      row.load(slice, x);
+#pragma unroll
+      for (int v = 0; v < kSliceVectors; ++v)
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) count += is_tie(x[v][i], id_of(slice, v, i));
+      count = warp_sum(count);
+      if (lane_of_thread() == 0) by_slice[slice] = count;
+    });
+    __syncthreads();  // every slice's count is there
+    const Place place = find(row.slices, ties, space, [&](int slice) { return by_slice[slice]; });
+    return {logit, pick(row, place.index, ties - place.before - 1, is_tie)};
+  }
+
+  /// The smallest set of largest logits that measures `needed` > 0. Where it was the list that
+  /// decided, `listed` says how many of the list, from its beginning, are all there are in the set.
+  __device__ Threshold operator()(Bins<Element> bins, Amount needed, int& listed) const {
+    constexpr int kRounds = 5;  // one by logit, then 11 bits of the key at a time
+    Amount above = 0;
+    listed = 0;
+    for (int round = 0; round < kRounds && bins.lowest < bins.highest; ++round) {
+      visit(bins);
+      const int count = space.listed;
+      if (count <= kListed) {
+        sort(space.list, count);
+        const Place place = find(count, needed - above, space, [&](int i) {
+          return measure(threshold_of<Element>(space.list[i]).logit);
+        });
+        if (above == 0) listed = place.index + 1;
+        return threshold_of<Element>(space.list[place.index]);
+      }
+      const Place place =
+          find(kBins, needed - above, space, [&](int bin) { return bin_amount(space, bin); });
+      above += place.before;
+      bins.enter(place.index);
+    }
+    return among_ties(logit_of_key<Element>(bins.lowest), needed - above);
+  }
+};
+
+}  // namespace r1::kernels
