@@ -23,12 +23,16 @@ void check_uniforms(const at::Tensor& uniforms) {
       reject("sample_tokens", "uniforms must be in (0, 1); got ", uniform[n]);
 }
 
-at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::int64_t N) {
+at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::int64_t N,
+                            const at::Device& device) {
   constexpr const char* function = "philox_uniforms";
   if (counters.dim() != 1 || counters.size(0) != N || counters.scalar_type() != at::kLong)
     reject(function, name, " must be [N = ", N, "] int64; got ", counters.sizes(), " ",
            counters.scalar_type());
+  if (counters.device() != device)
+    reject(function, name, " must be on ", device, " as prompt_uids are; got ", counters.device());
   const at::Tensor values = counters.contiguous();
+  if (values.is_cuda()) return values;  // their values are the kernel's to cut: nobody waits
   const std::int64_t* value = values.const_data_ptr<std::int64_t>();
   for (std::int64_t n = 0; n < N; ++n)
     if (value[n] < 0 || value[n] >= kCounterEnd)
@@ -38,9 +42,9 @@ at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::i
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
-    const at::Tensor& logits, const at::Tensor& uniforms, double temperature, std::int64_t top_k,
-    double top_p, double min_p) {
+SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms,
+                            double temperature, std::int64_t top_k, double top_p, double min_p,
+                            std::int64_t stream) {
   R1_REQUIRE(logits.dim() == 2 && logits.size(1) > 0 &&
                  (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kBFloat16),
              "logits must be [N, V >= 1] float32 or bfloat16; got ", logits.sizes(), " ",
@@ -49,19 +53,26 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
                  uniforms.scalar_type() == at::kDouble,
              "uniforms must be [N = ", logits.size(0), "] float64; got ", uniforms.sizes(), " ",
              uniforms.scalar_type());
+  R1_REQUIRE(uniforms.device() == logits.device(), "uniforms must be on ", logits.device(),
+             " as the logits are; got ", uniforms.device());
   R1_REQUIRE(temperature > 0 && std::isfinite(temperature),
              "temperature must be finite and > 0; got ", temperature);
   R1_REQUIRE(top_k >= 0, "top_k must be >= 0; got ", top_k);
   R1_REQUIRE(top_p > 0 && top_p <= 1, "top_p must be in (0, 1]; got ", top_p);
   R1_REQUIRE(min_p >= 0 && min_p < 1, "min_p must be in [0, 1); got ", min_p);
   const at::Tensor rows = logits.contiguous(), draws = uniforms.contiguous();
-  check_uniforms(draws);
+  if (!draws.is_cuda()) check_uniforms(draws);
   const std::int64_t N = rows.size(0), V = rows.size(1);
   at::Tensor tokens = at::empty({N}, rows.options().dtype(at::kLong));
   const auto floats = [&] { return at::empty({N}, rows.options().dtype(at::kFloat)); };
   at::Tensor logprobs = floats(), truncated_logprobs = floats(), entropies = floats();
   const kernels::SamplingFilter filter{static_cast<float>(temperature), top_k, top_p,
                                        static_cast<float>(min_p)};
+  const SampledTokens results{tokens, logprobs, truncated_logprobs, entropies};
+  if (rows.is_cuda()) {
+    sample_tokens_cuda(rows, draws, filter, results, stream);
+    return results;
+  }
   parallel_rows(N, V, [&](std::int64_t begin, std::int64_t end) {
     const auto workspace = std::make_unique_for_overwrite<float[]>(
         static_cast<std::size_t>(kernels::sample_workspace(V)));
@@ -77,20 +88,26 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> sample_tokens(
     else
       run(R1_CPU(sample_bf16_cpu), static_cast<const kernels::bf16*>(rows.const_data_ptr()));
   });
-  return {tokens, logprobs, truncated_logprobs, entropies};
+  return results;
 }
 
 at::Tensor philox_uniforms(std::uint64_t seed, const at::Tensor& prompt_uids,
-                           const at::Tensor& samples, const at::Tensor& positions) {
+                           const at::Tensor& samples, const at::Tensor& positions,
+                           std::int64_t stream) {
   R1_REQUIRE(prompt_uids.dim() == 1, "prompt_uids must be [N] int64; got ", prompt_uids.sizes());
   const std::int64_t N = prompt_uids.size(0);
-  const at::Tensor uids = checked_counters("prompt_uids", prompt_uids, N);
-  const at::Tensor sample_ids = checked_counters("samples", samples, N);
-  const at::Tensor places = checked_counters("positions", positions, N);
+  const at::Device device = prompt_uids.device();
+  const at::Tensor uids = checked_counters("prompt_uids", prompt_uids, N, device);
+  const at::Tensor sample_ids = checked_counters("samples", samples, N, device);
+  const at::Tensor places = checked_counters("positions", positions, N, device);
+  at::Tensor uniforms = at::empty({N}, uids.options().dtype(at::kDouble));
+  if (uids.is_cuda()) {
+    philox_uniforms_cuda(seed, uids, sample_ids, places, uniforms, stream);
+    return uniforms;
+  }
   const std::int64_t* uid = uids.const_data_ptr<std::int64_t>();
   const std::int64_t* sample = sample_ids.const_data_ptr<std::int64_t>();
   const std::int64_t* position = places.const_data_ptr<std::int64_t>();
-  at::Tensor uniforms = at::empty({N}, uids.options().dtype(at::kDouble));
   double* uniform = uniforms.mutable_data_ptr<double>();
   for (std::int64_t n = 0; n < N; ++n)
     uniform[n] = kernels::philox_uniform(

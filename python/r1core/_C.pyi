@@ -15,10 +15,16 @@ def isa() -> str: ...
 def best_isa() -> str: ...
 def set_isa(name: str) -> None: ...
 def sample_tokens(
-    logits: Tensor, uniforms: Tensor, temperature: float, top_k: int, top_p: float, min_p: float
+    logits: Tensor,
+    uniforms: Tensor,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    stream: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
 def philox_uniforms(
-    seed: int, prompt_uids: Tensor, samples: Tensor, positions: Tensor
+    seed: int, prompt_uids: Tensor, samples: Tensor, positions: Tensor, stream: int = 0
 ) -> Tensor: ...
 def verify_math(
     completions: Sequence[str], golds: Sequence[str], policy: MathPolicy, threads: int

@@ -1,8 +1,9 @@
 """Sampling through a model's own forward, for any Hugging Face causal LM on any device.
 
 Slower than the engine, and the same contract: Philox numbers by (seed, prompt, sample, position),
-the same filters, log-probabilities and entropy per token. The model's own kernels decide the
-logits, so their last bits may depend on the batch.
+the same filters, log-probabilities and entropy per token. A GPU's logits stay there; what was
+drawn comes to the CPU. The model's own kernels decide the logits, so their last bits may depend on
+the batch.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class _Draws(NamedTuple):
             uniforms_R[chosen] = philox_uniforms(seed, uids, samples, positions)
         return sample_tokens(
             logits_RV,
-            uniforms_R,
+            uniforms_R.to(logits_RV.device),
             temperature=self.params.temperature,
             top_k=self.params.top_k,
             top_p=self.params.top_p,
@@ -115,6 +116,13 @@ def _cache_name(model: PreTrainedModel) -> str:
     """Return what the model calls its key-value cache: transformers 5.24 renamed it."""
     named = inspect.signature(type(model).forward).parameters
     return "cache" if "cache" in named else "past_key_values"
+
+
+def _sampleable(logits: Tensor) -> Tensor:
+    """Return the logits as `sample_tokens` takes them: on their GPU, else on the CPU."""
+    if logits.dtype not in (torch.float32, torch.bfloat16):
+        logits = logits.float()
+    return logits if logits.is_cuda else logits.cpu()
 
 
 def _decode(
@@ -149,8 +157,8 @@ def _decode(
                 f"sample_groups: the model must keep a key-value cache; {type(model).__name__} "
                 "returns none"
             )
-        logits = output.logits[:, -1].float().cpu()
-        drawn, logprobs, truncated, entropies = draws(logits, t)
+        logits = _sampleable(output.logits[:, -1])
+        drawn, logprobs, truncated, entropies = (each.cpu() for each in draws(logits, t))
         live = rows[alive]
         result.tokens_NT[live, t] = drawn[alive]
         result.logprobs_NT[live, t] = logprobs[alive]

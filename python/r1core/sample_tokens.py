@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from r1core import _C
+from r1core.cuda import stream_of
 
 
 @torch.library.custom_op("r1core::sample_tokens", mutates_args=())
 def _sample_tokens(
     logits: Tensor, uniforms: Tensor, temperature: float, top_k: int, top_p: float, min_p: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _C.sample_tokens(logits, uniforms, temperature, top_k, top_p, min_p)
+    return _C.sample_tokens(logits, uniforms, temperature, top_k, top_p, min_p, stream_of(logits))
 
 
 @_sample_tokens.register_fake
@@ -40,8 +41,8 @@ def sample_tokens(
     result depends on that row alone.
 
     Args:
-        logits_NV: [N, V] float32 or bfloat16 on the CPU; -inf is never drawn.
-        uniforms_N: [N] float64 in (0, 1), from `philox_uniforms` for instance.
+        logits_NV: [N, V] float32 or bfloat16, CPU or CUDA; -inf is never drawn.
+        uniforms_N: [N] float64 in (0, 1) on the same device, from `philox_uniforms` for instance.
         temperature: divides the logits; > 0.
         top_k: highest logits kept; 0 keeps everything.
         top_p: nucleus mass kept; in (0, 1].
@@ -57,7 +58,13 @@ def sample_tokens(
         its numbers.
 
     Raises:
-        ValueError: another shape or dtype, or an option out of range.
+        ValueError: another shape, dtype or device, or an option out of range; on the CPU also a
+            uniform out of range.
+
+    Note:
+        On a GPU nothing waits for it, so a uniform out of range counts as the nearest one within.
+        It draws the CPU's tokens but where a uniform is as close to a boundary between two tokens
+        as fp32 rounds, about once in a million.
     """
     tokens, logprobs, truncated, entropies = _sample_tokens(
         logits_NV, uniforms_N, temperature, top_k, top_p, min_p
@@ -75,12 +82,16 @@ def philox_uniforms(
 
     Args:
         seed: key, in [0, 2^64).
-        prompt_uids_N: [N] int64, the prompt's counter within a run.
+        prompt_uids_N: [N] int64, CPU or CUDA, the prompt's counter within a run.
         samples_N: [N] int64, which of the prompt's completions.
         positions_N: [N] int64, position in the completion, from 0.
 
     Returns:
-        [N] float64, strictly between 0 and 1, 53 random bits each.
+        [N] float64 on the same device, strictly between 0 and 1, 53 random bits each; the same
+        bits on every device.
+
+    Raises:
+        ValueError: another shape, dtype or device; on the CPU also a counter out of [0, 2^32), of
+            which a GPU takes the low 32 bits.
     """
-    uniforms: Tensor = _C.philox_uniforms(seed, prompt_uids_N, samples_N, positions_N)
-    return uniforms
+    return _C.philox_uniforms(seed, prompt_uids_N, samples_N, positions_N, stream_of(prompt_uids_N))
