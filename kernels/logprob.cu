@@ -44,11 +44,13 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   for_vectors(at.count, [&](int, int i, std::int64_t left) {
     if (left <= 0) return;
     float x[kVector] = {};
-    if (!gradient.is_zero()) {
-      load_vector(logits + first + i, left, aligned, 0.f, x);
-      gradient.apply(i, token, x);
-    }
+    if (gradient.is_zero()) return store_vector(grad_logits + first + i, left, aligned, x);
+    load_vector(logits + first + i, left, aligned, 0.f, x);
+    const bool owns = token >= i && token < i + kVector && token < at.count;
+    const float own = owns ? to_float(logits[first + token]) : 0.f;  // before it is overwritten
+    gradient.apply(x);
     store_vector(grad_logits + first + i, left, aligned, x);
+    if (owns) grad_logits[first + token] = from_float<Element>(gradient.at_token(own));
   });
 }
 

@@ -25,29 +25,72 @@ struct LaunchShape {
   int cluster = 1;
 };
 
+/// The shape in CUDA's terms.
+struct LaunchConfig {
+  cudaLaunchConfig_t config{};
+  cudaLaunchAttribute attribute;
+
+  LaunchConfig(const LaunchShape& shape, CudaStream stream) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+    config.gridDim = {static_cast<unsigned>(shape.blocks), 1, 1};
+    config.blockDim = {static_cast<unsigned>(shape.threads), 1, 1};
+    config.dynamicSmemBytes = shape.shared;
+    config.stream = static_cast<cudaStream_t>(stream);
+    config.attrs = &attribute;
+    config.numAttrs = shape.cluster > 1 ? 1 : 0;
+  }
+  LaunchConfig(const LaunchConfig&) = delete;  // it points into itself
+};
+
+/// Asks for the shared memory that a kernel is not granted unasked.
+template <class Kernel>
+int grant_shared(const LaunchShape& shape, Kernel kernel) {
+  constexpr std::size_t kGranted = 48 * 1024;
+  if (shape.shared <= kGranted) return cudaSuccess;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                              static_cast<int>(shape.shared));
+}
+
 /// Launches a kernel on a stream. @return a cudaError_t
 template <class... Parameters, class... Arguments>
 int launch(const LaunchShape& shape, CudaStream stream, void (*kernel)(Parameters...),
            Arguments... arguments) {
-  constexpr std::size_t kGranted = 48 * 1024;  // more has to be asked for
   if (shape.blocks == 0) return cudaSuccess;
   if (shape.blocks > 0x7FFFFFFF) return cudaErrorInvalidValue;
-  if (shape.shared > kGranted) {
-    const cudaError_t error = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared));
-    if (error != cudaSuccess) return error;
-  }
-  cudaLaunchAttribute attribute;
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = {static_cast<unsigned>(shape.blocks), 1, 1};
-  config.blockDim = {static_cast<unsigned>(shape.threads), 1, 1};
-  config.dynamicSmemBytes = shape.shared;
-  config.stream = static_cast<cudaStream_t>(stream);
-  config.attrs = &attribute;
-  config.numAttrs = shape.cluster > 1 ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+  const int error = grant_shared(shape, kernel);
+  if (error) return error;
+  const LaunchConfig it(shape, stream);
+  return cudaLaunchKernelEx(&it.config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+/// The most shared memory of a block, and the major compute capability.
+inline int device_limits(int& shared, int& major) {
+  int device = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  return error;
+}
+
+/// How many clusters of a shape the GPU holds at a time.
+template <class Kernel>
+int most_clusters(const LaunchShape& shape, Kernel kernel, int& clusters) {
+  const int granted = grant_shared(shape, kernel);
+  if (granted) return granted;
+  const LaunchConfig it(shape, nullptr);
+  if (shape.cluster > 1) return cudaOccupancyMaxActiveClusters(&clusters, kernel, &it.config);
+  int device = 0, processors = 0, blocks = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  if (error == cudaSuccess)
+    error =
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, shape.threads, shape.shared);
+  clusters = processors * blocks;
+  return error;
 }
 
 R1_HOST_DEVICE constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
@@ -99,6 +142,17 @@ __device__ inline float exp2_fast(float x) {
 #else
   float result;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+#endif
+}
+
+/// NaN where either is.
+__device__ inline float max_nan(float a, float b) {
+#if defined(R1_EMULATION)
+  return a != a || b != b ? __builtin_nanf("") : fmaxf(a, b);
+#else
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
   return result;
 #endif
 }

@@ -29,8 +29,7 @@ struct SoftmaxRow {
 
 /// @param scale  1 / temperature
 __device__ inline float scaled(float logit, float max, float scale) {
-  const float z = (logit - max) * scale;
-  return z < kExpLow ? kExpLow : z;  // NaN stays NaN
+  return max_nan((logit - max) * scale, kExpLow);
 }
 
 /// exp(z) of a z that `scaled` gave.
@@ -45,11 +44,9 @@ __device__ inline void add_weights(const float (&x)[kVector], float max, float s
   float products = 0;
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
-    const float z2 = (x[i] - max) * scale2;
-    const float held = z2 < kExp2Low ? kExp2Low : z2;  // NaN stays NaN
-    const float weight = exp2_fast(held);
+    const float z = max_nan((x[i] - max) * scale2, kExp2Low), weight = exp2_fast(z);
     sums.weights += weight;
-    products += weight * held;
+    products += weight * z;
   }
   sums.products += products * kLn2;
 }
@@ -166,18 +163,26 @@ struct RowGradient {
   /// Whether the gradient is 0 whatever the logits.
   __device__ bool is_zero() const { return grad_logprob == 0 && grad_entropy == 0; }
 
-  /// In place of the logits from index `at` on.
-  __device__ void apply(std::int64_t at, std::int64_t token, float (&x)[kVector]) const {
-    const std::int64_t ahead = token - at;
-    const int own = ahead >= 0 && ahead < kVector ? static_cast<int>(ahead) : -1;
+  /// In place of the logits, but for the token's own term.
+  __device__ void apply(float (&x)[kVector]) const {
+    if (grad_entropy == 0) {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      const float z = scaled(x[i], max, scale), weight = weight_of(z);
-      x[i] = grad_entropy == 0
-                 ? weight * factor
-                 : -weight * inverse_sum * ((z + shift) * grad_entropy + grad_logprob);
-      if (i == own) x[i] += grad_logprob;  // an index known only now would put x into memory
+      for (int i = 0; i < kVector; ++i) x[i] = of_logprob(x[i]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) x[i] = of_both(x[i]);
     }
+  }
+  __device__ float at_token(float logit) const {
+    return (grad_entropy == 0 ? of_logprob(logit) : of_both(logit)) + grad_logprob;
+  }
+
+  __device__ float of_logprob(float logit) const {
+    return exp2_fast((logit - max) * (scale * kLog2E)) * factor;
+  }
+  __device__ float of_both(float logit) const {
+    const float z = scaled(logit, max, scale);
+    return -weight_of(z) * inverse_sum * ((z + shift) * grad_entropy + grad_logprob);
   }
 };
 
