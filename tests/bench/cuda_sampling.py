@@ -1,17 +1,19 @@
 """Draw one token a row on a GPU: microseconds, and the share of a copy's bandwidth.
 
-`measure()` returns a dict per case. A side's calls are captured in a CUDA graph over inputs that
-are larger together than the L2 cache, so that neither the host nor the cache is in the figure;
-"eager_us" is the same without a graph, host included. The bytes counted are the logits, once.
+A side's calls are played from a CUDA graph over inputs that are larger together than the L2 cache,
+so that neither the host nor the cache is in the figure; "eager_us" is the same call by call. The
+bytes counted are the logits, once. Peers draw the token alone; r1core also gives its
+log-probabilities and the entropy.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from cuda_clock import copy_gigabytes_per_second, graph_microseconds, microseconds, row
 from torch import Tensor
 
 import r1core as r1
@@ -19,28 +21,29 @@ import r1core as r1
 VOCAB = 151_936
 ROWS = (256, 1024)
 TOP_P, TOP_K = 0.95, 50
-ROTATED_BYTES = 512 * 2**20
-REPLAYS = 40
+ROTATED_BYTES = 384 * 2**20
 
 Draw = Callable[[Tensor], object]
 
 
-def measure() -> list[dict[str, Any]]:
+def measure() -> list[dict[str, object]]:
     """Time every case and side; prints nothing."""
-    copy_gbps = copy_bandwidth()
-    cases = [{"case": "device copy", "copy_GBps": copy_gbps}]
+    return list(cases(copy_gigabytes_per_second()))
+
+
+def cases(copy: float) -> Iterator[dict[str, object]]:
+    """Yield the lines of every shape, dtype and kind of logits."""
     for N in ROWS:
         for dtype in (torch.bfloat16, torch.float32):
-            for name, spread in (("flat", 0.0), ("model", 12.0)):
-                inputs = some_logits(N, dtype, spread)
-                for case, sides in draws(N).items():
-                    if case == "no filter" and name == "model":
+            for logits, raised in (("flat", 0.0), ("model-like", 12.0)):
+                inputs = some_logits(N, dtype, raised)
+                for work, sides in draws(N).items():
+                    if work == "no filter" and raised:
                         continue  # the same work whatever the logits are
+                    name = f"{work} [{N}, {VOCAB}] {str(dtype)[6:]} {logits}"
                     for side, draw in sides.items():
-                        found = {"rows": N, "dtype": str(dtype)[6:], "logits": name, "side": side}
-                        cases.append({"case": case, **found, **timed(draw, inputs, copy_gbps)})
+                        yield timed(name, side, draw, inputs, copy)
                 del inputs
-    return cases
 
 
 def some_logits(N: int, dtype: torch.dtype, raised: float) -> list[Tensor]:
@@ -96,59 +99,14 @@ def top_k(logits_NV: Tensor) -> Tensor:
     return ids_NK.gather(-1, values_NK.softmax(-1).multinomial(1))
 
 
-def timed(draw: Draw, inputs: Sequence[Tensor], copy_gbps: float) -> dict[str, Any]:
+def timed(
+    work: str, side: str, draw: Draw, inputs: Sequence[Tensor], copy: float
+) -> dict[str, object]:
     """Time one side; an error is its result."""
     try:
-        graph_us = per_call(captured(draw, inputs), len(inputs))
-        eager_us = per_call(lambda: [draw(logits_NV) for logits_NV in inputs], len(inputs))
-    except Exception as error:  # a peer that this machine lacks
+        graph_us = graph_microseconds([partial(draw, logits_NV) for logits_NV in inputs])
+        eager_us = microseconds(lambda i: draw(inputs[i % len(inputs)]))
+    except Exception as error:  # a peer that this machine lacks, or that no graph takes
         torch.cuda.synchronize()
-        return {"error": f"{type(error).__name__}: {str(error)[:200]}"}
-    gbps = inputs[0].nbytes / graph_us / 1e3
-    return {
-        "us": round(graph_us, 2),
-        "eager_us": round(eager_us, 2),
-        "GBps": round(gbps, 1),
-        "share_of_copy": round(gbps / copy_gbps, 3),
-    }
-
-
-def captured(draw: Draw, inputs: Sequence[Tensor]) -> Callable[[], None]:
-    """Return the replay of a graph that draws from each input."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for logits_NV in inputs:
-            draw(logits_NV)  # compiles, loads, allocates
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        for logits_NV in inputs:
-            draw(logits_NV)
-    return graph.replay
-
-
-def per_call(run: Callable[[], object], calls: int) -> float:
-    """Return the median microseconds of one of `calls`, by the GPU's clock."""
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    microseconds = []
-    for repeat in range(REPLAYS + 3):
-        begin.record()
-        run()
-        end.record()
-        end.synchronize()
-        if repeat >= 3:
-            microseconds.append(begin.elapsed_time(end) * 1e3 / calls)
-    return statistics.median(microseconds)
-
-
-def copy_bandwidth() -> float:
-    """Return the GB/s of a device copy, bytes read and bytes written."""
-    source = torch.empty(2**30, dtype=torch.uint8, device="cuda")
-    target = torch.empty_like(source)
-    microseconds = per_call(lambda: target.copy_(source), 1)
-    return 2 * source.nbytes / microseconds / 1e3
-
-
-if __name__ == "__main__":
-    for case in measure():
-        print(case)
+        return {"work": work, "side": side, "error": f"{type(error).__name__}: {error}"[:200]}
+    return row(work, side, graph_us, inputs[0].nbytes, copy) | {"eager_us": round(eager_us, 1)}
