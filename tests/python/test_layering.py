@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
-    {"_C", "types", "notices", "words", "stop_strings", "repetition"},
+    {"_C", "types", "notices", "words", "stop_strings", "repetition", "cuda"},
     {"loss_config", "loss_tokens"},
-    {"advantage", "gae", "sample_tokens", "logprob", "oracle", "decoder_spec"},
+    {"advantage", "gae", "sample_tokens", "logprob", "layers", "oracle", "decoder_spec"},
     {"native_forward", "engine"},
     {
         "grpo_loss",
