@@ -22,6 +22,7 @@ void bind_text_rewards(py::module_& m);
 void bind_advantage(py::module_& m);
 void bind_logprob(py::module_& m);
 void bind_grpo_loss(py::module_& m);
+void bind_layers(py::module_& m);
 void bind_engine(py::module_& m);
 void bind_training(py::module_& m);
 void bind_build_info(py::module_& m);

@@ -10,6 +10,7 @@ PYBIND11_MODULE(_C, m) {
   bind_advantage(m);
   bind_logprob(m);
   bind_grpo_loss(m);
+  bind_layers(m);
   bind_engine(m);
   bind_training(m);
   bind_build_info(m);

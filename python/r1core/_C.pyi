@@ -116,6 +116,23 @@ def grpo_loss_from_hidden(
     grad_lm_head_bias: bool,
     stream: int = 0,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]: ...
+def rms_norm(
+    x: Tensor, weight: Tensor, eps: float, residual: Tensor | None, stream: int = 0
+) -> tuple[Tensor, Tensor]: ...
+def rms_norm_backward(
+    h: Tensor,
+    dy: Tensor,
+    weight: Tensor,
+    eps: float,
+    dh: Tensor | None,
+    wants_weight: bool,
+    stream: int = 0,
+) -> tuple[Tensor, Tensor]: ...
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor, back: bool, stream: int = 0) -> Tensor: ...
+def gated(gate: Tensor, up: Tensor, op: str, stream: int = 0) -> Tensor: ...
+def gated_backward(
+    gate: Tensor, up: Tensor, dy: Tensor, op: str, stream: int = 0
+) -> tuple[Tensor, Tensor]: ...
 
 class LowRank:
     def __init__(self, a: Tensor, b: Tensor, scale: float) -> None: ...

@@ -175,12 +175,17 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
 
 
-def rotary(x_LHD: Tensor, inverse_frequencies: Tensor) -> Tensor:
+def turned(x_LHD: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
     """Su et al. 2021, equation 34, channel k turning with channel k + D / 2."""
-    angles_L1D = torch.outer(torch.arange(len(x_LHD)).to(x_LHD), inverse_frequencies)[:, None]
     left, right = x_LHD.chunk(2, -1)
-    cos, sin = angles_L1D.cos(), angles_L1D.sin()
+    cos, sin = cos_LK[:, None], sin_LK[:, None]
     return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+
+
+def rotary(x_LHD: Tensor, inverse_frequencies: Tensor) -> Tensor:
+    """Turn position l by l times the frequencies."""
+    angles_LK = torch.outer(torch.arange(len(x_LHD)).to(x_LHD), inverse_frequencies)
+    return turned(x_LHD, angles_LK.cos(), angles_LK.sin())
 
 
 def attention(q_LHD: Tensor, k_LGD: Tensor, v_LGD: Tensor, window: int = 0) -> Tensor:

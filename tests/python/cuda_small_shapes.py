@@ -6,6 +6,7 @@ from r1core.advantage import group_advantage
 from r1core.grpo_loss import LossConfig, grpo_loss
 from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
 from r1core.grpo_loss_from_logits import grpo_loss_from_logits
+from r1core.layers import apply_rope, geglu, rms_norm, swiglu
 from r1core.logprob import token_logprobs
 
 CLUSTERED = 50_001  # bfloat16: a row in two blocks, and not aligned
@@ -23,7 +24,22 @@ def main() -> None:
         mask_NT = torch.ones(3, 7, dtype=torch.bool)
         config = LossConfig(importance_sampling_level=level)
         grpo_loss(logprobs_NT, torch.randn(3), mask=mask_NT, config=config)[0].backward()
+    for width in (7, 128, 1037, 9216):
+        for dtype in (torch.float32, torch.bfloat16):
+            layers(width, dtype)
     torch.cuda.synchronize()
+
+
+def layers(width: int, dtype: torch.dtype) -> None:
+    """Run the parts of a decoder layer, on rows that lie in a wider matrix too."""
+    wide = torch.randn(5, 3, width + 8, device="cuda").to(dtype).requires_grad_()
+    angles = torch.randn(5, width // 2, device="cuda")
+    weight = torch.randn(width, device="cuda").to(dtype).requires_grad_()
+    for x in (wide[..., 8:], wide[..., 8:].contiguous()):
+        y, h = rms_norm(x, weight, 1e-6, x)
+        turned = apply_rope(x[..., : width // 2 * 2], angles.cos(), angles.sin())
+        sums = [t.float().sum() for t in (y, h, turned, swiglu(x, y), geglu(x, y))]
+        torch.stack([*sums, rms_norm(x, weight, 1e-6).float().sum()]).sum().backward()
 
 
 def losses(V: int, dtype: torch.dtype) -> None:

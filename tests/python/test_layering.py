@@ -12,7 +12,7 @@ INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 LAYERS = [  # a module may import from its own layer and from those before it
     {"_C", "cuda", "types", "notices", "words", "stop_strings", "repetition"},
     {"loss_config", "loss_tokens"},
-    {"advantage", "gae", "sample_tokens", "logprob", "oracle", "decoder_spec"},
+    {"advantage", "gae", "sample_tokens", "logprob", "layers", "oracle", "decoder_spec"},
     {"native_forward", "engine"},
     {
         "grpo_loss",
