@@ -8,6 +8,7 @@ from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
 from r1core.grpo_loss_from_logits import grpo_loss_from_logits
 from r1core.layers import apply_rope, geglu, rms_norm, swiglu
 from r1core.logprob import token_logprobs
+from r1core.sample_tokens import philox_uniforms, sample_tokens
 
 CLUSTERED = 50_001  # bfloat16: a row in two blocks, and not aligned
 
@@ -27,6 +28,8 @@ def main() -> None:
     for width in (7, 128, 1037, 9216):
         for dtype in (torch.float32, torch.bfloat16):
             layers(width, dtype)
+    for V in (7, 1037, CLUSTERED):
+        draws(V)
     torch.cuda.synchronize()
 
 
@@ -40,6 +43,15 @@ def layers(width: int, dtype: torch.dtype) -> None:
         turned = apply_rope(x[..., : width // 2 * 2], angles.cos(), angles.sin())
         sums = [t.float().sum() for t in (y, h, turned, swiglu(x, y), geglu(x, y))]
         torch.stack([*sums, rms_norm(x, weight, 1e-6).float().sum()]).sum().backward()
+
+
+def draws(V: int) -> None:
+    """Draw with and without filters."""
+    logits_NV = torch.randn(5, V, device="cuda")
+    uniforms_N = philox_uniforms(1, *(torch.arange(5, device="cuda") for _ in range(3)))
+    for rows_NV in (logits_NV, logits_NV.bfloat16()):
+        for filters in ({}, {"top_k": 5}, {"top_p": 0.9, "min_p": 0.01}):
+            sample_tokens(rows_NV, uniforms_N, **filters)
 
 
 def losses(V: int, dtype: torch.dtype) -> None:
