@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads)
     double total = 0;
     for_tokens([&](std::int64_t m) {
       counted += 1;
-      total += log_ratio_of(logprobs[m], tokens, m);
+      total += log_ratio_of(logprobs[m], token_inputs(tokens, m));
     });
     counted = sum(counted);
     total = sum(total);
@@ -63,8 +63,9 @@ __global__ void __launch_bounds__(kThreads)
   double entropy = 0, by_log_ratio = 0;
   for (std::int64_t m = begin + threadIdx.x; m < end; m += kThreads) grad_logprobs[m] = 0;
   for_tokens([&](std::int64_t m) {
-    const double log_ratio = options.sequence_ratio ? mean : log_ratio_of(logprobs[m], tokens, m);
-    const Term term = add_token(logprobs[m], log_ratio, tokens, m, options, sums);
+    const TokenInputs token = token_inputs(tokens, m);
+    const double log_ratio = options.sequence_ratio ? mean : log_ratio_of(logprobs[m], token);
+    const Term term = add_token(logprobs[m], log_ratio, token, options, sums);
     grad_logprobs[m] = term.by_logprob + (options.sequence_ratio ? 0 : term.by_log_ratio);
     by_log_ratio += term.by_log_ratio;
     if (entropies) entropy += static_cast<double>(entropies[m]);

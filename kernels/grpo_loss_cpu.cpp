@@ -20,7 +20,7 @@ MeanLogRatio mean_log_ratio(const double* logprobs, const GrpoTokens& tokens, Sp
   for (std::int64_t m = span.begin; m < span.end; ++m) {
     if (tokens.weights[m] == 0) continue;
     counted += 1;
-    sum += log_ratio_of(logprobs[m], tokens, m);
+    sum += log_ratio_of(logprobs[m], token_inputs(tokens, m));
   }
   return {counted > 0 ? sum / counted : 0, counted};
 }
@@ -30,8 +30,9 @@ void add_tokens(const double* logprobs, const GrpoTokens& tokens, Span span,
   for (std::int64_t m = span.begin; m < span.end; ++m) {
     grad_logprobs[m] = 0;
     if (tokens.weights[m] == 0) continue;
+    const TokenInputs token = token_inputs(tokens, m);
     const Term term =
-        add_token(logprobs[m], log_ratio_of(logprobs[m], tokens, m), tokens, m, options, sums);
+        add_token(logprobs[m], log_ratio_of(logprobs[m], token), token, options, sums);
     grad_logprobs[m] = term.by_logprob + term.by_log_ratio;
   }
 }
@@ -44,7 +45,7 @@ void add_sequence(const double* logprobs, const GrpoTokens& tokens, Span span,
   for (std::int64_t m = span.begin; m < span.end; ++m) {
     grad_logprobs[m] = 0;
     if (tokens.weights[m] == 0) continue;
-    const Term term = add_token(logprobs[m], sequence.mean, tokens, m, options, sums);
+    const Term term = add_token(logprobs[m], sequence.mean, token_inputs(tokens, m), options, sums);
     grad_logprobs[m] = term.by_logprob;
     by_log_ratio += term.by_log_ratio;
   }

@@ -16,8 +16,8 @@ namespace {
 namespace cg = cooperative_groups;
 using namespace R1_ISA;  // the formulas
 
-constexpr int kMostWarps = 12, kBlocksPerProcessor = 2;
-constexpr int kMostCluster = 8, kBuffers = 2;
+constexpr int kMostWarps = 10, kBlocksPerProcessor = 2;
+constexpr int kMostCluster = 16, kBuffers = 2;
 /// Bytes of a row that a block holds, as far as clusters allow: with two rows each, two blocks fit
 /// a multiprocessor of Hopper (228 KB), and while one waits for its cluster the other computes.
 constexpr std::int64_t kRowBytes = 48 * 1024;
@@ -57,12 +57,8 @@ struct Call {
   Gradient* gradient;
   double* workspace;
 
-  __device__ bool counts(std::int64_t row) const { return tokens.weights[row] != 0; }
-
-  /// The token's logit, to be read before the gradient overwrites it.
-  __device__ float token_logit(std::int64_t row) const {
-    return logit_of(logits + row * vocab, ids[row], vocab);
-  }
+  /// Of no row, 0.
+  __device__ double weight(std::int64_t row) const { return row < rows ? tokens.weights[row] : 0; }
 
   /// Gradient and sums of a row that does not count.
   __device__ void clear(std::int64_t row, const Part& part, unsigned rank) const {
@@ -78,13 +74,13 @@ struct Call {
 
   /// The loss of a row's token, which `notes` writes down, and the gradient; by a whole warp.
   template <class Slice>
-  __device__ RowGradient score(std::int64_t row, const Slice& slice, float logit,
-                               bool notes) const {
+  __device__ RowGradient score(std::int64_t row, const TokenInputs& token, const Slice& slice,
+                               float logit, bool notes) const {
     const SoftmaxRow softmax = combine_slices(ceil_div(vocab, kSlice), scale, slice);
     const double logprob = static_cast<double>(logprob_of(softmax, logit, scale));
-    const double log_ratio = log_ratio_of(logprob, tokens, row);
+    const double log_ratio = log_ratio_of(logprob, token);
     GrpoLossSums sums{};
-    const Term term = add_token(logprob, log_ratio, tokens, row, options, sums);
+    const Term term = add_token(logprob, log_ratio, token, options, sums);
     const float entropy = entropy_of(softmax);
     const double all[kLossSums] = {sums.loss,         sums.kl,
                                    sums.tokens,       sums.low_clipped,
@@ -96,14 +92,14 @@ struct Call {
         static_cast<float>(term.by_logprob + term.by_log_ratio), -entropy_weight, scale);
   }
 
-  /// @param held   the row's logits from slice `held_from` on
-  /// @param logit  the token's
+  /// @param held      the row's logits from slice `held_from` on
+  /// @param token     its id
+  /// @param at_token  the gradient there
   __device__ void differentiate(std::int64_t row, const Part& part, const RowGradient& of_row,
                                 const Element* held, std::int64_t held_from, bool held_aligned,
-                                float logit) const {
+                                std::int64_t token, float at_token) const {
     Gradient* const to = gradient + row * vocab;
     const bool aligned = is_aligned(gradient, vocab);
-    const std::int64_t token = ids[row];
     part.for_slices([&](std::int64_t s) {
       const std::int64_t begin = s * kSlice;
       const Element* const from = held + (s - held_from) * kSlice;
@@ -114,20 +110,20 @@ struct Call {
         of_row.apply(x);
         store_vector(to + begin + at, left, aligned, x);
         const std::int64_t own = token - begin - at;  // in this lane's hands, so stored after
-        if (own >= 0 && own < kVector && own < left)
-          to[token] = from_float<Gradient>(of_row.at_token(logit));
+        if (own >= 0 && own < kVector && own < left) to[token] = from_float<Gradient>(at_token);
       });
     });
   }
 };
 
-/// Where the blocks of a row meet, and the sums of a slice, of `most` in each block.
+/// Where the blocks of a row meet, and where another block holds what lies here in this one.
 template <bool Clustered>
 struct Meeting {
   __device__ static unsigned rank() { return 0; }
   __device__ static void meet() { __syncthreads(); }
-  __device__ static SliceSums sums_of(SliceSums* sums, std::int64_t slice, std::int64_t) {
-    return sums[slice];
+  template <class T>
+  __device__ static T* in_block(T* here, unsigned) {
+    return here;
   }
 };
 #if defined(R1_EMULATION) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
@@ -135,9 +131,9 @@ template <>
 struct Meeting<true> {
   __device__ static unsigned rank() { return cg::this_cluster().block_rank(); }
   __device__ static void meet() { cg::this_cluster().sync(); }
-  __device__ static SliceSums sums_of(SliceSums* sums, std::int64_t slice, std::int64_t most) {
-    const auto block = static_cast<unsigned>(slice / most);
-    return cg::this_cluster().map_shared_rank(sums, block)[slice % most];
+  template <class T>
+  __device__ static T* in_block(T* here, unsigned rank) {
+    return cg::this_cluster().map_shared_rank(here, rank);
   }
 };
 #endif
@@ -163,12 +159,19 @@ R1_HOST_DEVICE constexpr std::int64_t sums_bytes(std::int64_t slices) {
   return ceil_div(slices * static_cast<std::int64_t>(sizeof(SliceSums)), 16) * 16;
 }
 
-/// Rows in the shared memory of a cluster, or of one block, one after the other.
+/// What warp 0 finds of a row.
+struct Found {
+  RowGradient of_row;
+  float at_token;
+};
+
+/// Rows in the shared memory of a cluster, or of one block, one after the other. A thread waits
+/// where it uses what it loads, so whether a row counts is read a row ahead, and its token early.
 template <class Element, class Gradient, bool Clustered>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksPerProcessor)
     resident_kernel(Call<Element, Gradient> call, int cluster) {
   R1_DYNAMIC_SHARED(memory);
-  __shared__ RowGradient of_row;
+  __shared__ Found found;
   using Blocks = Meeting<Clustered>;
   const unsigned rank = Blocks::rank();
   const Part part(call.vocab, cluster, rank);
@@ -176,42 +179,58 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksPerProcessor)
   auto* const buffers = reinterpret_cast<Element*>(memory + sums_bytes(part.most));
   const bool aligned = is_aligned(call.logits, call.vocab);
   const std::int64_t clusters = gridDim.x / static_cast<unsigned>(cluster);
+  const float inverse_most = 1.f / static_cast<float>(part.most);
+  const auto block_of = [&](std::int64_t slice) {  // slice / most, exact below 2^22
+    return static_cast<unsigned>((static_cast<float>(slice) + 0.5f) * inverse_most);
+  };
 
-  int slices = 0;  // of this warp: as many groups of copies a row, and none of them empty-handed
+  int slices = 0;  // of this warp: as many groups of copies a row, though it may not count
   part.for_slices([&](std::int64_t) { ++slices; });
-  const auto fetch = [&](std::int64_t row, int buffer) {
-    const bool wanted = row < call.rows && call.counts(row);
+  const auto fetch = [&](std::int64_t row, bool counts, int buffer) {
     Element* const to = buffers + (buffer * part.most - part.first) * kSlice;
     const Element* const from = call.logits + row * call.vocab;
     part.for_slices([&](std::int64_t s) {
-      copy_slice(from + s * kSlice, wanted ? part.count(s) : 0, aligned, to + s * kSlice);
+      copy_slice(from + s * kSlice, counts ? part.count(s) : 0, aligned, to + s * kSlice);
     });
   };
   std::int64_t row = blockIdx.x / static_cast<unsigned>(cluster);
-  fetch(row, 0);
+  double weight = call.weight(row), next = call.weight(row + clusters);
+  fetch(row, weight != 0, 0);
   for (int buffer = 0; row < call.rows; row += clusters, buffer ^= 1) {
-    fetch(row + clusters, buffer ^ 1);
-    if (!call.counts(row)) {  // for the whole cluster
+    const double later = call.weight(row + 2 * clusters);
+    fetch(row + clusters, next != 0, buffer ^ 1);
+    Element* const held = buffers + buffer * part.most * kSlice;
+    if (weight != 0) {  // for the whole cluster
+      const TokenInputs token = token_inputs(call.tokens, row);
+      const std::int64_t id = call.ids[row];
+      int waiting = 2 * slices;  // groups, of this row and of the next
+      part.for_slices([&](std::int64_t s) {
+        __pipeline_wait_prior(static_cast<std::size_t>(--waiting));
+        const std::int64_t own = s - part.first;
+        const SliceSums slice = slice_sums(held + own * kSlice, part.count(s), call.scale, true);
+        if (lane_of_thread() == 0) sums[own] = slice;
+      });
+      Blocks::meet();  // every block's sums and logits are there
+      if (warp_of_thread() == 0) {
+        const auto slice = [&](std::int64_t i) {
+          const unsigned block = block_of(i);
+          return Blocks::in_block(sums, block)[i - block * part.most];
+        };
+        float logit = __builtin_nanf("");  // of no such token
+        if (id >= 0 && id < call.vocab) {
+          const unsigned block = block_of(id / kSlice);
+          logit = to_float(Blocks::in_block(held, block)[id - block * part.most * kSlice]);
+        }
+        const RowGradient result = call.score(row, token, slice, logit, rank == 0);
+        if (lane_of_thread() == 0) found = {result, result.at_token(logit)};
+      }
+      Blocks::meet();  // nobody overwrites what others read, or leaves
+      call.differentiate(row, part, found.of_row, held, part.first, true, id, found.at_token);
+    } else {
       call.clear(row, part, rank);
-      continue;
     }
-    const Element* const held = buffers + buffer * part.most * kSlice;
-    const float logit = call.token_logit(row);
-    int waiting = 2 * slices;  // groups, of this row and of the next
-    part.for_slices([&](std::int64_t s) {
-      __pipeline_wait_prior(static_cast<std::size_t>(--waiting));
-      const std::int64_t own = s - part.first;
-      const SliceSums slice = slice_sums(held + own * kSlice, part.count(s), call.scale, true);
-      if (lane_of_thread() == 0) sums[own] = slice;
-    });
-    Blocks::meet();  // every block's sums are there
-    if (warp_of_thread() == 0) {
-      const auto slice = [&](std::int64_t i) { return Blocks::sums_of(sums, i, part.most); };
-      const RowGradient result = call.score(row, slice, logit, rank == 0);
-      if (lane_of_thread() == 0) of_row = result;
-    }
-    Blocks::meet();  // nobody overwrites its sums, or leaves, while others read them
-    call.differentiate(row, part, of_row, held, part.first, true, logit);
+    weight = next;
+    next = later;
   }
 }
 
@@ -220,14 +239,16 @@ template <class Element, class Gradient>
 __global__ void __launch_bounds__(kMostWarps* kWarp)
     two_reads_kernel(Call<Element, Gradient> call) {
   R1_DYNAMIC_SHARED(memory);
-  __shared__ RowGradient of_row;
+  __shared__ Found found;
   const Part part(call.vocab, 1, 0);
   const std::int64_t row = blockIdx.x;
-  if (!call.counts(row)) return call.clear(row, part, 0);
+  const TokenInputs token = token_inputs(call.tokens, row);
+  if (token.weight == 0) return call.clear(row, part, 0);
+  const std::int64_t id = call.ids[row];
   auto* const sums = reinterpret_cast<SliceSums*>(memory);
   const Element* const logits = call.logits + row * call.vocab;
   const bool aligned = is_aligned(call.logits, call.vocab);
-  const float logit = call.token_logit(row);
+  const float logit = logit_of(logits, id, call.vocab);  // before it is overwritten
   part.for_slices([&](std::int64_t s) {
     const SliceSums slice = slice_sums(logits + s * kSlice, part.count(s), call.scale, aligned);
     if (lane_of_thread() == 0) sums[s] = slice;
@@ -235,11 +256,11 @@ __global__ void __launch_bounds__(kMostWarps* kWarp)
   __syncthreads();  // the sums are there
   if (warp_of_thread() == 0) {
     const auto slice = [&](std::int64_t i) { return sums[i]; };
-    const RowGradient result = call.score(row, slice, logit, true);
-    if (lane_of_thread() == 0) of_row = result;
+    const RowGradient result = call.score(row, token, slice, logit, true);
+    if (lane_of_thread() == 0) found = {result, result.at_token(logit)};
   }
   __syncthreads();  // the gradient is there
-  call.differentiate(row, part, of_row, logits, 0, aligned, logit);
+  call.differentiate(row, part, found.of_row, logits, 0, aligned, id, found.at_token);
 }
 
 /// How a row is held.
@@ -257,23 +278,19 @@ Plan plan_row(std::int64_t vocab, std::size_t element, int most_bytes, int major
     cluster *= 2;
   const std::int64_t part = ceil_div(slices, cluster);
   const std::int64_t held = sums_bytes(part) + kBuffers * part * bytes;
-  const bool fits = held <= most_bytes - 1024;  // but for what the kernel itself shares
-  // No more warps than the slowest one needs: 19 slices take two rounds by 10 warps as by 12.
-  const std::int64_t own = fits ? part : slices;
-  const std::int64_t warps = ceil_div(own, ceil_div(own, kMostWarps));
-  return {fits ? cluster : 0, static_cast<int>(warps) * kWarp,
-          static_cast<std::size_t>(fits ? held : sums_bytes(slices))};
+  if (held > most_bytes - 1024) return {0, 0, 0};  // but for what the kernel itself shares
+  // No more warps than the slowest one needs: 19 slices take two rounds by 10 warps as by 16.
+  const std::int64_t warps = ceil_div(part, ceil_div(part, kMostWarps));
+  return {cluster, static_cast<int>(warps) * kWarp, static_cast<std::size_t>(held)};
 }
 
-/// As many clusters as the GPU holds at a time, each for many rows.
-template <class Kernel, class Call>
-int launch_resident(Kernel kernel, const Plan& plan, const Call& call, CudaStream stream) {
-  LaunchShape shape{plan.cluster, plan.threads, plan.shared, plan.cluster};
-  int clusters = 0;
-  const int error = most_clusters(shape, kernel, clusters);
-  if (error) return error;
-  shape.blocks *= clusters < call.rows ? clusters : call.rows;
-  return launch(shape, stream, kernel, call, plan.cluster);
+template <class Element, class Gradient>
+int run_two_reads(const Call<Element, Gradient>& call, CudaStream stream) {
+  const std::int64_t slices = ceil_div(call.vocab, kSlice);
+  const std::int64_t warps = slices < kMostWarps ? slices : kMostWarps;
+  return launch(
+      {call.rows, static_cast<int>(warps) * kWarp, static_cast<std::size_t>(sums_bytes(slices))},
+      stream, &two_reads_kernel<Element, Gradient>, call);
 }
 
 template <class Element, class Gradient>
@@ -283,12 +300,19 @@ int run(const Call<Element, Gradient>& call, CudaStream stream) {
   const int error = device_limits(most_bytes, major);
   if (error) return error;
   const Plan plan = plan_row(call.vocab, sizeof(Element), most_bytes, major);
-  if (plan.cluster == 0)
-    return launch({call.rows, plan.threads, plan.shared}, stream,
-                  &two_reads_kernel<Element, Gradient>, call);
-  if (plan.cluster == 1)
-    return launch_resident(&resident_kernel<Element, Gradient, false>, plan, call, stream);
-  return launch_resident(&resident_kernel<Element, Gradient, true>, plan, call, stream);
+  if (plan.cluster == 0) return run_two_reads(call, stream);
+  const auto launch_resident = [&](auto kernel) -> int {
+    // As many clusters as the GPU holds at a time, each for many rows.
+    LaunchShape shape{plan.cluster, plan.threads, plan.shared, plan.cluster};
+    int clusters = 0;
+    const int asked = most_clusters(shape, kernel, clusters);
+    if (asked) return asked;
+    if (clusters == 0) return run_two_reads(call, stream);  // part of a GPU, say
+    shape.blocks *= clusters < call.rows ? clusters : call.rows;
+    return launch(shape, stream, kernel, call, plan.cluster);
+  };
+  return plan.cluster == 1 ? launch_resident(&resident_kernel<Element, Gradient, false>)
+                           : launch_resident(&resident_kernel<Element, Gradient, true>);
 }
 
 }  // namespace

@@ -71,21 +71,36 @@ R1_FORMULA Term times_ratio(const Term& kl, double ratio) {
   return {ratio * kl.value, ratio * kl.by_logprob, ratio * kl.value};
 }
 
-R1_FORMULA double log_ratio_of(double logprob, const GrpoTokens& tokens, std::int64_t m) {
-  return tokens.old_logprobs ? logprob - tokens.old_logprobs[m] : 0;
+/// What one token's loss depends on, as values.
+struct TokenInputs {
+  double advantage, weight, importance;
+  double old_logprob, reference_logprob;
+  bool has_old, has_reference;
+};
+
+R1_FORMULA TokenInputs token_inputs(const GrpoTokens& tokens, std::int64_t m) {
+  return {tokens.advantages[m],
+          tokens.weights[m],
+          tokens.importance_weights ? tokens.importance_weights[m] : 1,
+          tokens.old_logprobs ? tokens.old_logprobs[m] : 0,
+          tokens.reference_logprobs ? tokens.reference_logprobs[m] : 0,
+          tokens.old_logprobs != nullptr,
+          tokens.reference_logprobs != nullptr};
+}
+
+R1_FORMULA double log_ratio_of(double logprob, const TokenInputs& token) {
+  return token.has_old ? logprob - token.old_logprob : 0;
 }
 
 /// Adds a token to the sums; returns the derivatives of its weighted loss.
-R1_FORMULA Term add_token(double logprob, double log_ratio, const GrpoTokens& tokens,
-                          std::int64_t m, const GrpoLossOptions& options, GrpoLossSums& sums) {
-  const double ratio = ::exp(log_ratio), advantage = tokens.advantages[m];
-  const double importance = tokens.importance_weights ? tokens.importance_weights[m] : 1;
+R1_FORMULA Term add_token(double logprob, double log_ratio, const TokenInputs& token,
+                          const GrpoLossOptions& options, GrpoLossSums& sums) {
+  const double ratio = ::exp(log_ratio), advantage = token.advantage;
   const Term policy = surrogate(ratio, advantage, logprob, options);
   Term divergence{};
-  if (tokens.reference_logprobs)
-    divergence = kl(logprob, tokens.reference_logprobs[m], options.kl_estimator);
+  if (token.has_reference) divergence = kl(logprob, token.reference_logprob, options.kl_estimator);
   if (options.bias_corrected_kl) divergence = times_ratio(divergence, ratio);
-  const double weight = tokens.weights[m];
+  const double weight = token.weight, importance = token.importance;
   const double value = weight * (importance * policy.value + options.beta * divergence.value);
   sums.loss += value;
   sums.kl += divergence.value;

@@ -5,7 +5,7 @@
 namespace r1::kernels {
 namespace {
 
-constexpr int kWarps = 8;  // of a block; each takes a row, or a slice of one
+constexpr int kWarps = 8;  // of a block, each of which takes a row
 
 template <class Element>
 __global__ void __launch_bounds__(kWarps* kWarp)
@@ -26,13 +26,13 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 }
 
 template <class Element>
-__global__ void __launch_bounds__(kWarps* kWarp)
+__global__ void __launch_bounds__(256)
     token_logprobs_backward_kernel(const Element* logits, const std::int64_t* tokens,
                                    const SoftmaxStatistics* statistics, const float* grad_logprobs,
-                                   const float* grad_entropies, std::int64_t rows,
-                                   std::int64_t vocab, float scale, Element* grad_logits) {
-  const SliceOf at(vocab);
-  if (at.row >= rows) return;
+                                   const float* grad_entropies, std::int64_t vocab,
+                                   unsigned per_row, float scale, Element* grad_logits) {
+  const SliceOf at(vocab, per_row);
+  if (at.count <= 0) return;
   const std::int64_t first = at.row * vocab + at.begin;
   const bool aligned = is_aligned(logits, vocab) && is_aligned(grad_logits, vocab);
   const SoftmaxStatistics& row = statistics[at.row];
@@ -70,9 +70,10 @@ template <class Element>
 int backward(const Element* logits, const std::int64_t* tokens, const SoftmaxStatistics* statistics,
              const float* grad_logprobs, const float* grad_entropies, std::int64_t rows,
              std::int64_t vocab, float temperature, Element* grad_logits, CudaStream stream) {
-  return launch({ceil_div(rows * ceil_div(vocab, kSlice), kWarps), kWarps * kWarp}, stream,
-                &token_logprobs_backward_kernel<Element>, logits, tokens, statistics, grad_logprobs,
-                grad_entropies, rows, vocab, 1.f / temperature, grad_logits);
+  const SliceLaunch it(rows, vocab);
+  return launch(it.shape, stream, &token_logprobs_backward_kernel<Element>, logits, tokens,
+                statistics, grad_logprobs, grad_entropies, vocab, it.per_row, 1.f / temperature,
+                grad_logits);
 }
 
 }  // namespace

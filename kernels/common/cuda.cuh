@@ -43,10 +43,16 @@ struct LaunchConfig {
   LaunchConfig(const LaunchConfig&) = delete;  // it points into itself
 };
 
-/// Asks for the shared memory that a kernel is not granted unasked.
+/// Asks for what a kernel is not granted unasked: much shared memory, large clusters.
 template <class Kernel>
-int grant_shared(const LaunchShape& shape, Kernel kernel) {
+int ask_for(const LaunchShape& shape, Kernel kernel) {
   constexpr std::size_t kGranted = 48 * 1024;
+  constexpr int kPortableCluster = 8;
+  if (shape.cluster > kPortableCluster) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (error != cudaSuccess) return error;
+  }
   if (shape.shared <= kGranted) return cudaSuccess;
   return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                               static_cast<int>(shape.shared));
@@ -58,7 +64,7 @@ int launch(const LaunchShape& shape, CudaStream stream, void (*kernel)(Parameter
            Arguments... arguments) {
   if (shape.blocks == 0) return cudaSuccess;
   if (shape.blocks > 0x7FFFFFFF) return cudaErrorInvalidValue;
-  const int error = grant_shared(shape, kernel);
+  const int error = ask_for(shape, kernel);
   if (error) return error;
   const LaunchConfig it(shape, stream);
   return cudaLaunchKernelEx(&it.config, kernel, static_cast<Parameters>(arguments)...);
@@ -78,7 +84,7 @@ inline int device_limits(int& shared, int& major) {
 /// How many clusters of a shape the GPU holds at a time.
 template <class Kernel>
 int most_clusters(const LaunchShape& shape, Kernel kernel, int& clusters) {
-  const int granted = grant_shared(shape, kernel);
+  const int granted = ask_for(shape, kernel);
   if (granted) return granted;
   const LaunchConfig it(shape, nullptr);
   if (shape.cluster > 1) return cudaOccupancyMaxActiveClusters(&clusters, kernel, &it.config);

@@ -3,25 +3,24 @@
 namespace r1::kernels {
 namespace {
 
-constexpr int kWarps = 8;  // of a block, each a slice
-
 template <class Element>
-__global__ void __launch_bounds__(kWarps* kWarp)
-    slices_kernel(const Element* logits, std::int64_t rows, std::int64_t vocab, float scale,
-                  SliceSums* sums) {
-  const SliceOf at(vocab);
-  if (at.row >= rows) return;  // whole warps leave together
+__global__ void __launch_bounds__(256)
+    slices_kernel(const Element* logits, std::int64_t vocab, unsigned per_row, float scale,
+                  std::int64_t slices, SliceSums* sums) {
+  const SliceOf at(vocab, per_row);
+  if (at.count <= 0) return;  // whole warps leave together
+  const Element* const row = logits + at.row * vocab;
   const SliceSums slice =
-      slice_sums(logits + at.row * vocab + at.begin, at.count, scale, is_aligned(logits, vocab));
-  if (lane_of_thread() == 0) sums[at.index] = slice;
+      slice_sums(row + at.begin, at.count, scale, is_aligned(logits, vocab));
+  if (lane_of_thread() == 0) sums[at.row * slices + at.slice] = slice;
 }
 
 template <class Element>
 int launch_all(const Element* logits, std::int64_t rows, std::int64_t vocab, float scale,
                SliceSums* sums, CudaStream stream) {
-  const std::int64_t slices = rows * ceil_div(vocab, kSlice);
-  return launch({ceil_div(slices, kWarps), kWarps * kWarp}, stream, &slices_kernel<Element>, logits,
-                rows, vocab, scale, sums);
+  const SliceLaunch it(rows, vocab);
+  return launch(it.shape, stream, &slices_kernel<Element>, logits, vocab, it.per_row, scale,
+                ceil_div(vocab, kSlice), sums);
 }
 
 }  // namespace

@@ -51,16 +51,29 @@ __device__ inline void add_weights(const float (&x)[kVector], float max, float s
   sums.products += products * kLn2;
 }
 
-/// The slice that this warp takes of [rows, slices].
+/// The slice that this warp takes, where `per_row` blocks go through each row. Whole numbers of 64
+/// bits are not divided: that would take as long as the slice itself.
 struct SliceOf {
-  std::int64_t index, row, begin, count;
+  std::int64_t row, slice, begin, count;  // count <= 0: there is none
 
-  __device__ explicit SliceOf(std::int64_t vocab) {
+  __device__ SliceOf(std::int64_t vocab, unsigned per_row)
+      : row(blockIdx.x / per_row),
+        slice(std::int64_t{blockIdx.x % per_row} * warps_of_block() + warp_of_thread()),
+        begin(slice * kSlice),
+        count(vocab - begin < kSlice ? vocab - begin : kSlice) {}
+};
+
+/// A launch of warps that take a slice each.
+struct SliceLaunch {
+  std::int64_t per_row;  // blocks
+  LaunchShape shape;
+
+  SliceLaunch(std::int64_t rows, std::int64_t vocab) {
+    constexpr std::int64_t kMostWarps = 8;
     const std::int64_t slices = ceil_div(vocab, kSlice);
-    index = static_cast<std::int64_t>(blockIdx.x) * warps_of_block() + warp_of_thread();
-    row = index / slices;
-    begin = index % slices * kSlice;
-    count = vocab - begin < kSlice ? vocab - begin : kSlice;
+    const std::int64_t warps = slices < kMostWarps ? slices : kMostWarps;
+    per_row = ceil_div(slices, warps);
+    shape = {rows * per_row, static_cast<int>(warps) * kWarp};
   }
 };
 
@@ -113,15 +126,26 @@ __device__ inline SliceShift slice_shift(float slice_max, float row_max, float s
 /// @param slice  slice(i) -> SliceSums
 template <class Slice>
 __device__ SoftmaxRow combine_slices(std::int64_t slices, float scale, const Slice& slice) {
+  constexpr int kHeld = 5;  // read once, all together; of a vocabulary beyond 163,840 some twice
+  SliceSums held[kHeld];
   float max = -kInfinity;
-  for (std::int64_t i = lane_of_thread(); i < slices; i += kWarp) max = fmaxf(max, slice(i).max);
+#pragma unroll
+  for (int j = 0; j < kHeld; ++j) {
+    const std::int64_t i = j * kWarp + lane_of_thread();
+    held[j] = i < slices ? slice(i) : SliceSums{-kInfinity, 0, 0};
+    max = fmaxf(max, held[j].max);
+  }
+  const std::int64_t rest = kHeld * kWarp + lane_of_thread();
+  for (std::int64_t i = rest; i < slices; i += kWarp) max = fmaxf(max, slice(i).max);
   SoftmaxRow row{warp_max(max), 0, 0, 0};
-  for (std::int64_t i = lane_of_thread(); i < slices; i += kWarp) {
-    const SliceSums sums = slice(i);
+  const auto add = [&](const SliceSums& sums) {
     const SliceShift to = slice_shift(sums.max, row.max, scale);
     row.sum += static_cast<double>(to.factor * sums.weights);
     row.weighted_sum += static_cast<double>(to.factor * (sums.products + to.shift * sums.weights));
-  }
+  };
+#pragma unroll
+  for (int j = 0; j < kHeld; ++j) add(held[j]);
+  for (std::int64_t i = rest; i < slices; i += kWarp) add(slice(i));
   row.sum = warp_sum(row.sum);
   row.weighted_sum = warp_sum(row.weighted_sum);
   if (!(row.sum > 0)) row.sum = __builtin_nan("");
