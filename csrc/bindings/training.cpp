@@ -2,6 +2,7 @@
 #include "csrc/engine/inputs.h"
 #include "csrc/training/forward.h"
 #include "csrc/training/head.h"
+#include "csrc/training/head_loss.h"
 
 namespace r1::bindings {
 namespace {
@@ -84,6 +85,21 @@ void bind_training(py::module_& m) {
       },
       "head"_a, "hidden"_a, "tokens"_a, "statistics"_a, "grad_logprobs"_a, "grad_entropies"_a,
       "temperature"_a, "wanted"_a, "threads"_a, "-> gradients of hidden, weight, bias, a, b");
+  m.def(
+      "head_loss",
+      [](const engine::Linear& head, const at::Tensor& hidden, const at::Tensor& tokens,
+         const GrpoTokens& loss, const kernels::GrpoLossOptions& options, double temperature,
+         double entropy_weight, const std::vector<bool>& wanted, int threads) {
+        HeadLoss result;
+        {
+          const py::gil_scoped_release release;
+          result = head_loss(head, hidden, tokens, loss, options, temperature, entropy_weight,
+                             wanted, threads, check_signals);
+        }
+        return py::make_tuple(result.sums, result.logprobs, optionals(result.gradients));
+      },
+      "head"_a, "hidden"_a, "tokens"_a, "loss"_a, "options"_a, "temperature"_a, "entropy_weight"_a,
+      "wanted"_a, "threads"_a, "-> (sums [6], logprobs, gradients of hidden, weight, bias, a, b)");
 }
 
 }  // namespace r1::bindings

@@ -8,6 +8,10 @@
 
 namespace r1::training {
 
+/// Rejects, in the name of `function`, what the head cannot score.
+void check_head(const char* function, const engine::Linear& head, const at::Tensor& hidden,
+                const at::Tensor& tokens, double temperature, int threads);
+
 /// What `head_logprobs` gives: float32 [M] each, and the softmaxes' statistics, float64 [M, 3].
 struct HeadScores {
   at::Tensor logprobs, entropies, statistics;

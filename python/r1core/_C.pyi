@@ -236,3 +236,14 @@ def head_logprobs_backward(
     wanted: Sequence[bool],
     threads: int,
 ) -> list[Tensor | None]: ...
+def head_loss(
+    head: Linear,
+    hidden: Tensor,
+    tokens: Tensor,
+    loss: GrpoTokens,
+    options: GrpoLossOptions,
+    temperature: float,
+    entropy_weight: float,
+    wanted: Sequence[bool],
+    threads: int,
+) -> tuple[Tensor, Tensor, list[Tensor | None]]: ...

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from r1core import hf_forward, native_forward
+from r1core import hf_forward, native_forward, native_loss
 from r1core.decoder_spec import unsupported_decoder_reason
 from r1core.logprob import token_logprobs
+from r1core.loss_tokens import LossMetrics, PackedTokens
 from r1core.notices import say_once
 from r1core.types import Rollouts
 
@@ -87,9 +88,7 @@ def completion_logprobs(
     Returns:
         logprobs_M, entropies_M: float32, nats.
     """
-    T = rollouts.tokens_NT.shape[1]
-    inside_NT = torch.arange(T) < rollouts.lengths_N[:, None]
-    tokens_M, temperature = rollouts.tokens_NT[inside_NT], rollouts.sampling.temperature
+    tokens_M, temperature = rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature
     if runs_native(model, kind):
         hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
         scored: tuple[Tensor, Tensor] = native_forward.head_logprobs(
@@ -100,6 +99,40 @@ def completion_logprobs(
         model, rollouts, gradient_checkpointing=gradient_checkpointing
     )
     return token_logprobs(logits_MV, tokens_M.to(model.device), temperature=temperature)
+
+
+def completion_loss(
+    model: PreTrainedModel,
+    rollouts: Rollouts,
+    packed: PackedTokens,
+    *,
+    gradient_checkpointing: bool = False,
+) -> tuple[Tensor, LossMetrics, Tensor]:
+    """Return the loss of the completions' tokens; differentiable.
+
+    The gradient is computed with the loss, from the same logits; see `native_loss.head_loss`.
+
+    Args:
+        model: one that our own kernels run; see `native_reason`.
+        rollouts: N completions; their sampling temperature divides the logits.
+        packed: of their M tokens, row by row; with a ratio per token.
+        gradient_checkpointing: keep each layer's input alone; the rest is computed again.
+
+    Returns:
+        loss, metrics, and logprobs_M: float32, nats, without a graph; 0 where a token does not
+        count.
+    """
+    hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
+    tokens_M = rollouts.tokens_NT[inside(rollouts)]
+    found: tuple[Tensor, LossMetrics, Tensor] = native_loss.head_loss(
+        model, hidden_MH, tokens_M, packed, rollouts.sampling.temperature
+    )
+    return found
+
+
+def inside(rollouts: Rollouts) -> Tensor:
+    """Return where completions have tokens, bool [N, T]."""
+    return torch.arange(rollouts.tokens_NT.shape[1]) < rollouts.lengths_N[:, None]
 
 
 def completion_values(

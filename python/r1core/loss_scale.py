@@ -18,10 +18,12 @@ from torch import Tensor
 from transformers import Qwen3Config
 
 from r1core.findings import Finding
-from r1core.grpo_loss import LossNormalizer, grpo_loss
+from r1core.grpo_loss import LossNormalizer
 from r1core.loss_config import LossConfig
 from r1core.policy import Policy
 from r1core.stages.minibatches import Rows, micro_batches, split_by_tokens
+from r1core.stages.policy_loss import policy_loss
+from r1core.stages.rl_config import RLConfig
 from r1core.types import Rollouts, SamplingParams
 
 Split = Callable[[Rows, LossConfig, int], Iterator[tuple[Rows, LossNormalizer]]]
@@ -34,6 +36,8 @@ shared_micro_batches = partial(micro_batches, layout="shared")
 RELATIVE_DIFFERENCE = 1e-3
 """Largest difference of the gradients, by norm. Sums in another order differ by about 1e-7 in
 float32; a wrong divisor by a good part of the gradient (trl#3021: 0.5 to 4 times)."""
+
+SETTINGS = RLConfig(steps=1)
 
 VOCABULARY, ROWS, PROMPT = 64, 8, 3
 
@@ -82,19 +86,19 @@ def accumulate(
     policy.model.zero_grad()
     total, count = 0.0, 0
     for part, normalizer in split(rows, loss, tokens):
-        logprobs_RT, entropies_RT = policy.logprobs(part.rollouts)
-        value, _ = grpo_loss(
-            logprobs_RT,
-            part.advantages,
-            mask=part.mask_RT,
-            old_logprobs=logprobs_RT.detach() - 0.1,  # a ratio that is not 1
-            reference_logprobs=logprobs_RT.detach() + 0.2 if loss.beta > 0 else None,
-            entropies=entropies_RT,
+        with torch.no_grad():
+            logprobs_RT, _ = policy.logprobs(part.rollouts)
+        part.old_logprobs_RT = logprobs_RT - 0.1  # a ratio that is not 1
+        found = policy_loss(
+            policy,
+            part,
+            SETTINGS,
+            loss=loss,
             normalizer=normalizer,
-            config=loss,
+            reference_logprobs=logprobs_RT + 0.2 if loss.beta > 0 else None,
         )
-        value.backward()  # type: ignore[no-untyped-call]
-        total, count = total + float(value.detach()), count + 1
+        found.loss.backward()  # type: ignore[no-untyped-call]
+        total, count = total + float(found.loss.detach()), count + 1
     gradients = [p.grad.flatten() for p in policy.parameters() if p.grad is not None]
     return Accumulated(count, total, torch.cat(gradients))
 

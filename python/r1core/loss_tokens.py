@@ -191,11 +191,11 @@ def pack_tokens(
     sequence_starts: Tensor,
     advantages: Tensor,
     *,
-    mask: Tensor | None,
-    old_logprobs: Tensor | None,
-    reference_logprobs: Tensor | None,
-    importance_weights: Tensor | None,
-    normalizer: LossNormalizer | None,
+    mask: Tensor | None = None,
+    old_logprobs: Tensor | None = None,
+    reference_logprobs: Tensor | None = None,
+    importance_weights: Tensor | None = None,
+    normalizer: LossNormalizer | None = None,
     config: LossConfig,
 ) -> PackedTokens:
     """Check the arguments of a door from packed tokens and give each token its weight.

@@ -44,12 +44,12 @@ class _CompletionHidden(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_hidden_MH: Tensor) -> tuple[Tensor | None, ...]:
         tape, *parameters = ctx.saved_tensors
-        _accumulate_on_one_thread(parameters)
+        accumulate_on_one_thread(parameters)
         wanted = list(ctx.needs_input_grad[2:])
         gradients = tape.forward.backward(grad_hidden_MH.contiguous(), wanted)
         if ctx.padding_idx is not None and gradients[0] is not None:
             gradients[0][ctx.padding_idx] = 0  # as torch's Embedding has it
-        return (None, None, *_like(gradients, parameters))
+        return (None, None, *like(gradients, parameters))
 
 
 class _HeadLogprobs(torch.autograd.Function):
@@ -74,7 +74,7 @@ class _HeadLogprobs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_logprobs_M: Tensor, grad_entropies_M: Tensor) -> tuple[Any, ...]:
         hidden_MH, tokens_M, statistics, *parameters = ctx.saved_tensors
-        _accumulate_on_one_thread(parameters)
+        accumulate_on_one_thread(parameters)
         grad_hidden_MH, *gradients = _C.head_logprobs_backward(
             ctx.head,
             hidden_MH,
@@ -86,10 +86,10 @@ class _HeadLogprobs(torch.autograd.Function):
             [ctx.needs_input_grad[0], *ctx.needs_input_grad[5:]],
             ctx.threads,
         )
-        return (grad_hidden_MH, None, None, None, None, *_like(gradients, parameters))
+        return (grad_hidden_MH, None, None, None, None, *like(gradients, parameters))
 
 
-def _accumulate_on_one_thread(parameters: Sequence[Tensor]) -> None:
+def accumulate_on_one_thread(parameters: Sequence[Tensor]) -> None:
     """Have torch add small gradients to `.grad` on this thread, until the backward pass ends.
 
     After each parallel sum torch's workers spin for milliseconds on the cores that our own threads
@@ -110,7 +110,7 @@ def _give_threads_back() -> None:
         _torch_threads = None
 
 
-def _like(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
+def like(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
     """Return float32 gradients in their parameters' dtypes."""
     return [
         None if gradient is None else gradient.to(parameter.dtype)

@@ -23,7 +23,7 @@ from transformers import (
 
 from r1core import hf_sampling, lora
 from r1core.engine import Engine, Generated, OnStep
-from r1core.forward import ForwardKind, Layout, completion_logprobs, layout
+from r1core.forward import ForwardKind, Layout, completion_logprobs, inside, layout
 from r1core.hf_forward import checkpointing_layers
 from r1core.notices import say_once
 from r1core.stop_strings import StopStrings
@@ -243,15 +243,13 @@ class Policy:
             logprobs_NT: float32, 0 beyond each row's length.
             entropies_NT: float32, nats, the same.
         """
-        T = rollouts.tokens_NT.shape[1]
-        inside_NT = torch.arange(T) < rollouts.lengths_N[:, None]
         logprobs_M, entropies_M = completion_logprobs(
             self.model,
             rollouts,
             kind=self.forward,
             gradient_checkpointing=self.gradient_checkpointing,
         )
-        inside_NT = inside_NT.to(self.device)
+        inside_NT = inside(rollouts).to(self.device)
         blank_NT = torch.zeros(inside_NT.shape, dtype=logprobs_M.dtype, device=self.device)
         return (
             blank_NT.masked_scatter(inside_NT, logprobs_M),

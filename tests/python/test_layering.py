@@ -24,6 +24,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
     },
     {
         "forward",
+        "native_loss",
         "hf_forward",
         "hf_sampling",
         "lora",

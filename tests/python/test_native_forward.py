@@ -193,7 +193,7 @@ def test_torch_has_its_threads_again_after_a_backward_pass_even_an_interrupted_o
 
     logprobs_NT, _ = policy.logprobs(rollouts)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(native_forward, "_like", interrupted)
+        patch.setattr(native_forward, "like", interrupted)
         logprobs_NT.sum().backward()
     policy.logprobs(rollouts)
     assert torch.get_num_threads() == 3

@@ -1,5 +1,8 @@
 """The `pretrain` stage and the packing of documents."""
 
+import dataclasses
+import importlib
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +12,13 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers.models.qwen3 import Qwen3Config, Qwen3ForCausalLM
 
 from r1core.stages.packing import IGNORE, pack
-from r1core.stages.pretrain import PretrainConfig, document_loss, learning_rate, pretrain
+from r1core.stages.pretrain import (
+    PretrainConfig,
+    document_loss,
+    learning_rate,
+    native_document_loss,
+    pretrain,
+)
 
 SIZES = {
     "vocab_size": 32,
@@ -73,22 +82,24 @@ SMALL = PretrainConfig(steps=40, max_steps=40, rows=4, row_length=24, warmup_ste
 def test_pack_keeps_every_document_whole(documents, rows):
     found = []
     for batch in pack(documents, rows=rows, row_length=9):
-        assert batch.tokens_BT.shape == (rows, 9)
-        for tokens, positions in zip(batch.tokens_BT, batch.positions_BT, strict=True):
+        laid = batch.rows()
+        assert laid.tokens_BT.shape == (rows, 9)
+        for tokens, positions in zip(laid.tokens_BT, laid.positions_BT, strict=True):
             for token, position in zip(tokens.tolist(), positions.tolist(), strict=True):
                 if token == 0:  # documents hold no 0: nothing lies here
                     continue
                 if position == 0:
                     found.append([])
                 found[-1].append(token)
-        assert batch.num_tokens == int((batch.labels_BT != IGNORE).sum())
+        assert batch.num_tokens == int((laid.labels_BT != IGNORE).sum())
     assert sorted(found) == sorted(documents)
 
 
 def test_pack_wastes_little():
     *full, _ = pack(counting_documents(3000), rows=32, row_length=64)  # the last one is part full
-    filled = sum(int((batch.tokens_BT != 0).sum()) for batch in full)
-    assert filled > 0.95 * sum(batch.tokens_BT.numel() for batch in full)
+    tokens = [batch.rows().tokens_BT for batch in full]
+    filled = sum(int((tokens_BT != 0).sum()) for tokens_BT in tokens)
+    assert filled > 0.95 * sum(tokens_BT.numel() for tokens_BT in tokens)
 
 
 def test_pack_rejects_a_document_longer_than_a_row():
@@ -112,6 +123,27 @@ def test_document_loss_is_that_of_each_document_alone(make):
     torch.testing.assert_close(document_loss(model, batch), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [qwen3, llama], ids=["qwen3", "llama"])
+def test_our_own_forward_has_the_same_loss_and_gradient(make):
+    model, documents = make(), [[5], *counting_documents(12), [7]]
+    (batch,) = pack(documents, rows=4, row_length=32)
+    losses, gradients = [], []
+    for loss_of in (native_document_loss, document_loss):
+        model.zero_grad()
+        losses.append(loss_of(model, batch))
+        losses[-1].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+    assert (gradients[0] - gradients[1]).norm() < 1e-5 * gradients[1].norm()
+
+
+def test_our_own_forward_scores_nothing_in_documents_of_one_token():
+    (batch,) = pack([[5], [6]], rows=1, row_length=4)
+    loss = native_document_loss(qwen3(), batch)
+    loss.backward()
+    assert loss == 0
+
+
 # Stage --------------------------------------------------------------------------------------------
 
 
@@ -132,6 +164,29 @@ def test_pretrain_gives_equal_bits_twice():
     assert losses[0] == losses[1]
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_our_own_forward_gives_the_bits_of_any_number_of_threads(threads):
+    losses = []
+    for count in (2, threads):
+        torch.set_num_threads(count)
+        losses.append([s.metrics["loss"] for s in pretrain(qwen3(), counting_documents(), SMALL)])
+    assert losses[0] == losses[1]
+
+
+def test_both_forwards_learn_alike_and_the_setting_chooses(monkeypatch):
+    def curve(model, kind):
+        config = dataclasses.replace(SMALL, forward=kind)
+        return [s.metrics["loss"] for s in pretrain(model, counting_documents(), config)]
+
+    stage = importlib.import_module("r1core.stages.pretrain")
+    native, module = curve(qwen3(), "native"), curve(qwen3(), "hf")
+    assert native == pytest.approx(module, rel=1e-3) and native != module
+    monkeypatch.setattr(stage, "document_loss", None)  # the module's own
+    assert curve(qwen3(), "auto") == native
+    with pytest.raises(ValueError, match='"native" needs a model of the engine\'s table'):
+        curve(gpt2(), "native")
 
 
 def test_pretrain_stops_when_the_gate_holds():

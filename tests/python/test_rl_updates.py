@@ -21,13 +21,14 @@ from r1core.types import SamplingParams
 def losses(monkeypatch):
     """Every call of the loss: its log-probabilities, and the old ones it compared with."""
     stage = importlib.import_module("r1core.stages.reasoning_rl")
-    calls, real = [], stage.grpo_loss
+    calls, real = [], stage.policy_loss
 
-    def spied(logprobs, advantages, **settings):
-        calls.append((logprobs.detach().clone(), settings["mask"], settings["old_logprobs"]))
-        return real(logprobs, advantages, **settings)
+    def spied(policy, rows, *arguments, **settings):
+        found = real(policy, rows, *arguments, **settings)
+        calls.append((found.logprobs_RT, rows.mask_RT, rows.old_logprobs_RT))
+        return found
 
-    monkeypatch.setattr(stage, "grpo_loss", spied)
+    monkeypatch.setattr(stage, "policy_loss", spied)
     return calls
 
 

@@ -1,7 +1,8 @@
 """Packing documents into rows, so that a training step wastes no work on padding.
 
 A row holds several whole documents side by side. None sees another: the attention mask is causal
-within a document and closed between documents, and positions start again at 0 in each.
+within a document and closed between documents, and positions start again at 0 in each. Our own
+forward needs no rows; there they are the measure of a batch alone.
 
 Shapes: B rows, T positions of a row.
 """
@@ -19,7 +20,7 @@ IGNORE = -100
 
 
 @dataclass(frozen=True)
-class PackedBatch:
+class PackedRows:
     """Rows of documents, as a Hugging Face causal language model takes them.
 
     Attributes:
@@ -28,14 +29,12 @@ class PackedBatch:
         positions_BT: int64 [B, T], counted from each document's first token.
         mask_B1TT: float32 [B, 1, T, T], added to the attention scores: 0 where a query may look,
             the most negative number elsewhere.
-        num_tokens: labels that count.
     """
 
     tokens_BT: Tensor
     labels_BT: Tensor
     positions_BT: Tensor
     mask_B1TT: Tensor
-    num_tokens: int
 
 
 def pack(
@@ -56,59 +55,66 @@ def pack(
     Raises:
         ValueError: a document is longer than a row.
     """
-    layout = _Layout(rows, row_length)
+    batch = PackedBatch(rows, row_length)
     for document in documents:
         if len(document) > row_length:
             raise ValueError(
                 f"pack: documents must have at most {row_length} tokens (row_length); "
                 f"got {len(document)}"
             )
-        if not layout.place(document):
-            yield layout.batch()
-            layout = _Layout(rows, row_length)
-            layout.place(document)
-    if layout.documents:
-        yield layout.batch()
+        if not batch.place(document):
+            yield batch
+            batch = PackedBatch(rows, row_length)
+            batch.place(document)
+    if batch.documents:
+        yield batch
 
 
-class _Layout:
-    """One batch while it is being filled."""
+class PackedBatch:
+    """Documents that fit into B rows of T tokens.
+
+    Attributes:
+        documents: token ids, in the order they came.
+    """
 
     def __init__(self, rows: int, row_length: int) -> None:
-        self.used = [0] * rows
-        self.row_length = row_length
-        self.documents: list[tuple[int, int, Sequence[int]]] = []  # row, first position, ids
+        """Begin without documents."""
+        self.documents: list[Sequence[int]] = []
+        self._places: list[tuple[int, int]] = []  # of each its row and first position
+        self._used = [0] * rows
+        self._row_length = row_length
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that follow another in a document."""
+        return sum(max(len(document) - 1, 0) for document in self.documents)
 
     def place(self, document: Sequence[int]) -> bool:
         """Put a document in the first row with room; False if there is none."""
-        for row, used in enumerate(self.used):
-            if used + len(document) <= self.row_length:
-                self.documents.append((row, used, document))
-                self.used[row] += len(document)
+        for row, used in enumerate(self._used):
+            if used + len(document) <= self._row_length:
+                self.documents.append(document)
+                self._places.append((row, used))
+                self._used[row] += len(document)
                 return True
         return False
 
-    def batch(self) -> PackedBatch:
+    def rows(self) -> PackedRows:
         """Write the documents into tensors."""
-        shape = (len(self.used), self.row_length)
+        shape = (len(self._used), self._row_length)
         tokens = torch.zeros(shape, dtype=torch.int64)
         labels = torch.full(shape, IGNORE)
         positions = torch.zeros(shape, dtype=torch.int64)
         owner = torch.full(shape, -1)  # unused positions see each other, so no softmax is empty
-        for number, (row, start, document) in enumerate(self.documents):
+        for number, document in enumerate(self.documents):
+            row, start = self._places[number]
             end = start + len(document)
             ids = torch.tensor(document)
             tokens[row, start:end] = ids
             labels[row, start : end - 1] = ids[1:]
             positions[row, start:end] = torch.arange(len(document))
             owner[row, start:end] = number
-        return PackedBatch(
-            tokens_BT=tokens,
-            labels_BT=labels,
-            positions_BT=positions,
-            mask_B1TT=_additive_mask(owner),
-            num_tokens=sum(max(len(document) - 1, 0) for _, _, document in self.documents),
-        )
+        return PackedRows(tokens, labels, positions, _additive_mask(owner))
 
 
 def _additive_mask(owner_BT: Tensor) -> Tensor:

@@ -16,11 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from r1core.forward import ForwardKind, runs_native
+from r1core.loss_config import LossConfig
+from r1core.loss_tokens import LossNormalizer, pack_tokens
+from r1core.native_forward import completion_hidden
+from r1core.native_loss import head_loss
 from r1core.stages.packing import PackedBatch, pack
 from r1core.types import StepStats
 
 Gate = Callable[[PreTrainedModel], float]
 """Measures the skill that pretraining is for; in [0, 1]."""
+
+CROSS_ENTROPY = LossConfig(loss_type="cispo", epsilon_high=1.0)
+"""Of one token: -advantage logprob, where the ratio is 1 and so is the advantage."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class PretrainConfig:
         gate_threshold: training ends when the gate reaches it.
         gate_every: steps between two measurements.
         gate_after: first step at which the gate is measured.
+        forward: "native" trains by the engine's kernels, "hf" by the model's own forward; "auto" by
+            the engine's where its table describes the model.
     """
 
     steps: int = 700
@@ -57,6 +67,7 @@ class PretrainConfig:
     gate_threshold: float = 0.9
     gate_every: int = 25
     gate_after: int = 200
+    forward: ForwardKind = "auto"
 
 
 def pretrain(
@@ -71,7 +82,8 @@ def pretrain(
     With the same documents, weights and thread count, two runs give equal bits.
 
     Args:
-        model: any Hugging Face causal language model with eager or sdpa attention.
+        model: one of the engine's table on the CPU, or any Hugging Face causal language model with
+            eager or sdpa attention.
         documents: token ids, the final stop token included; may be endless.
         config: sizes, optimizer and schedule.
         gate: measured every `gate_every` steps; None trains for `steps`.
@@ -81,18 +93,21 @@ def pretrain(
 
     Raises:
         RuntimeError: the gate did not hold within `max_steps`, or the documents ended first.
-        ValueError: a document is longer than `row_length`.
+        ValueError: a document is longer than `row_length`, or config.forward is "native" and the
+            model is not of the engine's table.
     """
     optimizer = _optimizer(model, config)
     batches = pack(documents, rows=config.rows, row_length=config.row_length)
     last_step = min(config.steps, config.max_steps) if gate is None else config.max_steps
     num_tokens, skill = 0, 0.0
     model.train()
+    native = runs_native(model, config.forward)
+    loss_of = native_document_loss if native else document_loss
     for step, batch in zip(range(1, last_step + 1), batches, strict=False):
         rate = learning_rate(config, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = document_loss(model, batch)
+        loss = loss_of(model, batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -118,15 +133,37 @@ def pretrain(
         )
 
 
+def native_document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
+    """Return `document_loss` by the engine's kernels, without padding and without [B, T, V] logits.
+
+    A document is a sequence whose prompt is its first token: each that follows is scored.
+    """
+    documents = [torch.tensor(document) for document in batch.documents]
+    following_M = torch.cat([ids_T[1:] for ids_T in documents])
+    M = len(following_M)
+    every = pack_tokens(
+        "native_document_loss",
+        M,
+        torch.tensor([0, M]),
+        torch.ones(1),
+        normalizer=LossNormalizer(max(1, M), max(1, M)),
+        config=CROSS_ENTROPY,
+    )
+    hidden_MH = completion_hidden(model, documents, [1] * len(documents))
+    loss: Tensor = head_loss(model, hidden_MH, following_M, every)[0]
+    return loss
+
+
 def document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Return the mean cross-entropy in nats of the tokens that follow another in a document."""
+    rows = batch.rows()
     logits_BTV = model(
-        input_ids=batch.tokens_BT,
-        position_ids=batch.positions_BT,
-        attention_mask=batch.mask_B1TT,
+        input_ids=rows.tokens_BT,
+        position_ids=rows.positions_BT,
+        attention_mask=rows.mask_B1TT,
         use_cache=False,
     ).logits
-    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), batch.labels_BT.flatten())
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), rows.labels_BT.flatten())
 
 
 def learning_rate(config: PretrainConfig, step: int) -> float:

@@ -20,8 +20,6 @@ import torch
 from torch import Tensor
 
 from r1core.advantage import group_advantage
-from r1core.grpo_loss import grpo_loss
-from r1core.importance import distinct_ratios, importance_weights
 from r1core.kl import token_kl
 from r1core.lora import AdapterReference
 from r1core.policy import Policy
@@ -31,13 +29,13 @@ from r1core.stages.graded import Graded
 from r1core.stages.metrics import Clock, LossTally
 from r1core.stages.minibatches import (
     RolloutBatch,
-    Rows,
     micro_batches,
     minibatch,
     needs_old_logprobs,
     old_logprobs,
     split_by_tokens,
 )
+from r1core.stages.policy_loss import policy_loss
 from r1core.stages.questions import Batch, QuestionQueue
 from r1core.stages.rl_config import ReasoningRLConfig, RLConfig
 from r1core.stages.rl_state import RLState
@@ -181,21 +179,17 @@ def update(
             with clock.phase("reference"), torch.no_grad():
                 reference_RT, _ = state.reference.logprobs(rows.rollouts)  # pi_ref
         with clock.phase("forward_backward"):
-            logprobs_RT, entropies_RT = policy.logprobs(rows.rollouts)  # pi_theta
-            weights_RT, ratios = sampler_weights(logprobs_RT, rows, config)
-            loss, loss_metrics = grpo_loss(  # equations 1, 2
-                logprobs_RT,
-                rows.advantages,
-                mask=rows.mask_RT,
-                old_logprobs=rows.old_logprobs_RT,  # None: logprobs_RT itself, the ratio is 1
-                reference_logprobs=reference_RT,
-                importance_weights=weights_RT,
-                entropies=entropies_RT,
+            found = policy_loss(  # pi_theta; equations 1, 2
+                policy,
+                rows,
+                config,
+                loss=loss_config,
                 normalizer=normalizer,
-                config=loss_config,
+                reference_logprobs=reference_RT,
             )
-            loss.backward()  # type: ignore[no-untyped-call]
-        losses.add(loss_metrics, rows.sampler_policy(logprobs_RT), rows.rollouts, ratios)
+            found.loss.backward()  # type: ignore[no-untyped-call]
+        trainer_RT = rows.sampler_policy(found.logprobs_RT)
+        losses.add(found.metrics, trainer_RT, rows.rollouts, found.ratios)
     with clock.phase("optimizer"):
         taken = state.update(state.stage)
     batch.updates += 1
@@ -232,20 +226,3 @@ def reference_kl(
         )
     stats.metrics["kl"] = float(kl_NT.double().sum() / rollouts.mask_NT.sum().clamp(min=1))
     return kl_NT
-
-
-def sampler_weights(
-    logprobs_RT: Tensor, rows: Rows, config: RLConfig
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return importance weights [R, T] against the sampler and their values for the log."""
-    mode = config.importance_sampling_mode
-    if mode is None:
-        return None, None
-    weights_RT = importance_weights(
-        rows.sampler_policy(logprobs_RT),
-        rows.rollouts.logprobs_NT,
-        rows.mask_RT,
-        mode=mode,
-        clip_max=config.importance_sampling_clip_max,
-    )
-    return weights_RT, distinct_ratios(weights_RT, rows.mask_RT, mode)
