@@ -58,13 +58,18 @@ R1_PER_ISA(void linear_input_gradient_bf16_cpu(const float* dy, std::int64_t pan
 
 /// Columns that lie beside each other in `linear_rows`.
 constexpr std::int64_t kRowTile = 32;
+/// Panels from one tile to the next: never a power of two, at which the tiles of the same rows
+/// would share a few sets of the cache.
+[[gnu::always_inline]] constexpr std::int64_t rows_pitch(std::int64_t panels) {
+  return (panels + 6) / 16 * 16 + 9;
+}
 /// Floats of `linear_rows`.
 constexpr std::int64_t rows_size(std::int64_t panels, std::int64_t width) {
-  return (width + kRowTile - 1) / kRowTile * kRowTile * panels * 16;
+  return (width + kRowTile - 1) / kRowTile * kRowTile * rows_pitch(panels) * 16;
 }
 
 /// The panels [begin, end) of `panels` by rows, as the gradient of the weights reads them: tiles of
-/// 32 columns, [tile][panels * 16][32].
+/// 32 columns, [tile][rows_pitch(panels) * 16][32].
 ///
 /// @param x     [panels, width, 16]
 /// @param rows  [rows_size(panels, width)]

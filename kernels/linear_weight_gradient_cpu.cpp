@@ -13,7 +13,10 @@ constexpr int kRows = 4;
 constexpr int kColumns = 2 * kPartLanes;
 /// Panels whose part of a column tile stays in the L1 cache: 16 KB.
 constexpr std::int64_t kBlock = 8;
-static_assert(kRowTile % kColumns == 0);
+/// Rows and columns of the gradient that stay in the L2 cache while all panels are added to them:
+/// 256 KB, and half a megabyte of a block's operands beside it.
+constexpr std::int64_t kBlockRows = 128, kBlockColumns = 512;
+static_assert(kRowTile % kColumns == 0 && kBlockColumns % kRowTile == 0);
 
 struct Operands {
   const float* dy;
@@ -74,8 +77,8 @@ R1_INLINE void hold(float* dw, FloatRegister sum, std::int64_t columns) {
 /// Rows n + R... of the gradient by kColumns columns from k on.
 template <int... R>
 R1_INLINE void tile(const Operands& op, std::int64_t n, std::int64_t k, Indices<R...>) {
-  const float* x = op.rows + k / kRowTile * kRowTile * op.panels * kLanes + k % kRowTile +
-                   op.begin * kLanes * kRowTile;
+  const float* x = op.rows + k / kRowTile * kRowTile * rows_pitch(op.panels) * kLanes +
+                   k % kRowTile + op.begin * kLanes * kRowTile;
   const float* y = op.dy + (op.begin * op.out + n) * kLanes;
   float* const dw = op.dw + n * op.in + k;
   const std::int64_t left = op.in - k, right = left - kPartLanes;
@@ -91,6 +94,27 @@ R1_INLINE void tile(const Operands& op, std::int64_t n, std::int64_t k, Indices<
   ((hold(dw + R * op.in, a[R], left), hold(dw + R * op.in + kPartLanes, b[R], right)), ...);
 }
 
+R1_INLINE std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+struct Span {
+  std::int64_t begin, end;
+};
+
+/// Some rows and columns of the gradient, over all panels.
+void block(Operands op, Span rows, Span columns) {
+  const bool add = op.add;
+  for (op.begin = 0; op.begin < op.panels; op.begin = op.end) {
+    op.end = least(op.begin + kBlock, op.panels);
+    op.add = add || op.begin > 0;
+    for (std::int64_t k = columns.begin; k < columns.end; k += kColumns) {
+      std::int64_t n = rows.begin;
+      for (; n + kRows <= rows.end; n += kRows) tile(op, n, k, UpTo<kRows>{});
+      for (; n + 4 <= rows.end; n += 4) tile(op, n, k, UpTo<4>{});
+      for (; n < rows.end; ++n) tile(op, n, k, UpTo<1>{});
+    }
+  }
+}
+
 }  // namespace
 
 void linear_rows_cpu(const float* x, std::int64_t begin, std::int64_t end, std::int64_t panels,
@@ -98,7 +122,7 @@ void linear_rows_cpu(const float* x, std::int64_t begin, std::int64_t end, std::
   for (std::int64_t panel = begin; panel < end; ++panel)
     for (std::int64_t k = 0; k < width; k += kPartLanes) {
       const float* const from = x + (panel * width + k) * kLanes;
-      float* const to = rows + k / kRowTile * kRowTile * panels * kLanes +
+      float* const to = rows + k / kRowTile * kRowTile * rows_pitch(panels) * kLanes +
                         panel * kLanes * kRowTile + k % kRowTile;
       if (k + kPartLanes <= width) {
         for (int lane = 0; lane < kLanes; lane += kPartLanes)
@@ -114,17 +138,10 @@ void linear_rows_cpu(const float* x, std::int64_t begin, std::int64_t end, std::
 void linear_weight_gradient_cpu(const float* dy, const float* rows, std::int64_t panels,
                                 std::int64_t out, std::int64_t in, std::int64_t begin,
                                 std::int64_t end, float* dw, bool add) noexcept {
-  Operands op{dy, rows, panels, out, in, 0, 0, dw, add};
-  for (; op.begin < panels; op.begin = op.end) {
-    op.end = op.begin + kBlock < panels ? op.begin + kBlock : panels;
-    op.add = add || op.begin > 0;
-    for (std::int64_t k = 0; k < in; k += kColumns) {
-      std::int64_t n = begin;
-      for (; n + kRows <= end; n += kRows) tile(op, n, k, UpTo<kRows>{});
-      for (; n + 4 <= end; n += 4) tile(op, n, k, UpTo<4>{});
-      for (; n < end; ++n) tile(op, n, k, UpTo<1>{});
-    }
-  }
+  const Operands op{dy, rows, panels, out, in, 0, 0, dw, add};
+  for (std::int64_t n = begin; n < end; n += kBlockRows)
+    for (std::int64_t k = 0; k < in; k += kBlockColumns)
+      block(op, {n, least(n + kBlockRows, end)}, {k, least(k + kBlockColumns, in)});
 }
 
 void linear_bias_gradient_cpu(const float* dy, std::int64_t panels, std::int64_t out,
