@@ -14,13 +14,22 @@ struct KvSpan {
   std::int64_t end;
 };
 
-/// Floats of workspace that attention over these many positions in each of two spans needs.
+/// The query heads of one token that read the same key and value head.
+struct QueryHeads {
+  const float* query;  // [heads, head_dim]
+  KvSpan prefix;       // an empty span has begin = end
+  KvSpan suffix;       // follows the prefix
+  float* out;          // [heads, head_dim]
+};
+
+/// Query heads that attention works on side by side: what one waits for hides behind the others.
+constexpr std::int64_t kQueriesTogether = 4;
+/// Floats of workspace that attention over at most these many positions in each span needs.
 constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t second) {
-  return (first + 15) / 16 * 16 + (second + 15) / 16 * 16;
+  return kQueriesTogether * ((first + 15) / 16 * 16 + (second + 15) / 16 * 16);
 }
 
-/// Attention of one token over a shared prefix and its own suffix, for the query heads that read
-/// the same key and value head:
+/// Attention of tokens over a shared prefix and their own suffix, each query head:
 ///
 ///     out[h] = sum over t of softmax_t(scale * query[h] . key[t]) value[t]
 ///
@@ -30,14 +39,10 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
 ///           ones of a span apart. So the bits depend on where the prefix ends, and on nothing
 ///           else. At least one position must be visible.
 ///
-/// @param query      [heads, head_dim]
-/// @param prefix     an empty span has begin = end
-/// @param suffix     follows the prefix
-/// @param workspace  [attention_workspace(prefix.end, suffix.end)]
-/// @param out        [heads, head_dim]
-R1_PER_ISA(void attention_cpu(const float* query, KvSpan prefix, KvSpan suffix, std::int64_t heads,
-                              std::int64_t head_dim, float scale, float* workspace,
-                              float* out) noexcept;)
+/// @param items      [count]
+/// @param workspace  [attention_workspace(prefix.end, suffix.end)] of the longest spans
+R1_PER_ISA(void attention_cpu(const QueryHeads* items, std::int64_t count, std::int64_t heads,
+                              std::int64_t head_dim, float scale, float* workspace) noexcept;)
 
 /// What a query sees.
 struct VisibleSpans {

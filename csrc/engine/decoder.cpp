@@ -34,7 +34,7 @@ RotaryTable::RotaryTable(const DecoderSpec& spec, std::int64_t positions)
 Member::Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t max_own)
     : normed(Decoder::kMaxRows * spec.hidden()),
       low(Decoder::kMaxRows * spec.max_rank()),
-      query(spec.heads / spec.kv_heads * spec.head_dim),
+      query(kernels::kQueriesTogether * (spec.heads / spec.kv_heads) * spec.head_dim),
       output(query.size()),
       scores(kernels::attention_workspace(max_prompt, max_own)),
       logits(spec.vocab()) {}
@@ -143,29 +143,41 @@ void Decoder::rotate(const std::optional<at::Tensor>& norm, std::int64_t count, 
   }
 }
 
+/// The keys and values that a row sees: its prompt's, then its completion's.
+std::pair<kernels::KvSpan, kernels::KvSpan> Decoder::visible(std::size_t index, std::int64_t head,
+                                                             const Row& row) const noexcept {
+  const std::int64_t window = spec_.layers[index].window;
+  const std::int64_t oldest = window ? std::max<std::int64_t>(0, row.position() + 1 - window) : 0;
+  const kernels::KvSpan prompt =
+      row.prompt->span(index, head, {std::min(oldest, row.prompt_length), row.prompt_length});
+  if (!row.own) return {prompt, {nullptr, nullptr, 0, 0}};
+  return {prompt,
+          row.own->span(index, head,
+                        {std::max<std::int64_t>(0, oldest - row.prompt_length), row.own_length})};
+}
+
 /// Attention in place of the queries.
 void Decoder::attend(Member& member, std::size_t index, std::span<const Row> rows) noexcept {
+  constexpr std::int64_t kMost = kernels::kQueriesTogether;
   const std::int64_t count = static_cast<std::int64_t>(rows.size()), width = spec_.head_dim;
-  const std::int64_t group = spec_.heads / spec_.kv_heads, window = spec_.layers[index].window;
+  const std::int64_t group = spec_.heads / spec_.kv_heads, size = group * width;
   const float scale = 1.f / std::sqrt(static_cast<float>(width));
-  const Range items = member.crew.share(spec_.kv_heads * count);
-  for (std::int64_t item = items.begin; item < items.end; ++item) {
-    const std::int64_t r = item / spec_.kv_heads, head = item % spec_.kv_heads;
-    const Row& row = rows[static_cast<std::size_t>(r)];
-    const std::int64_t oldest = window ? std::max<std::int64_t>(0, row.position() + 1 - window) : 0;
-    const kernels::KvSpan prompt =
-        row.prompt->span(index, head, {std::min(oldest, row.prompt_length), row.prompt_length});
-    const kernels::KvSpan own =
-        row.own
-            ? row.own->span(index, head,
-                            {std::max<std::int64_t>(0, oldest - row.prompt_length), row.own_length})
-            : kernels::KvSpan{nullptr, nullptr, 0, 0};
-    float* const panel = query_.data() + (r / kLanes * spec_.heads + head * group) * width * kLanes;
-    read_lane(panel, group * width, r % kLanes, member.query.data());
-    R1_CPU(attention_cpu)
-    (member.query.data(), prompt, own, group, width, scale, member.scores.data(),
-     member.output.data());
-    write_lane(member.output.data(), {0, group * width}, r % kLanes, panel);
+  const Range mine = member.crew.share(spec_.kv_heads * count);
+  for (std::int64_t first = mine.begin; first < mine.end; first += kMost) {
+    const std::int64_t together = std::min(kMost, mine.end - first);
+    kernels::QueryHeads items[kMost];
+    float* panels[kMost];
+    for (std::int64_t i = 0; i < together; ++i) {
+      const std::int64_t r = (first + i) / spec_.kv_heads, head = (first + i) % spec_.kv_heads;
+      const auto [prompt, own] = visible(index, head, rows[static_cast<std::size_t>(r)]);
+      float* const query = member.query.data() + i * size;
+      items[i] = {query, prompt, own, member.output.data() + i * size};
+      panels[i] = query_.data() + (r / kLanes * spec_.heads + head * group) * width * kLanes;
+      read_lane(panels[i], size, r % kLanes, query);
+    }
+    R1_CPU(attention_cpu)(items, together, group, width, scale, member.scores.data());
+    for (std::int64_t i = 0; i < together; ++i)
+      write_lane(items[i].out, {0, size}, (first + i) / spec_.kv_heads % kLanes, panels[i]);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "csrc/engine/buffer.h"
@@ -69,6 +70,8 @@ class Decoder {
  private:
   void embed(const Crew& crew, std::span<const Row> rows) noexcept;
   void project_heads(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
+  std::pair<kernels::KvSpan, kernels::KvSpan> visible(std::size_t layer, std::int64_t head,
+                                                      const Row& row) const noexcept;
   void attend(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
   void feed_forward(Member& member, const LayerSpec& layer) noexcept;
   void normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept;

@@ -66,7 +66,6 @@ Forward::Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
 void Forward::prepare(Worker& worker, int rank, Team& team) const {
   const std::int64_t kv = spec_.kv_heads * spec_.head_dim, rows = block_ * kLanes;
   const std::int64_t group = spec_.heads / spec_.kv_heads;
-  const std::int64_t stride = (spec_.head_dim + kLanes - 1) / kLanes * kLanes;
   std::int64_t widest = std::max({spec_.hidden(), wide_, spec_.heads * spec_.head_dim});
   worker.crew = team.crew(rank);
   worker.panels = worker.crew.share(panels());
@@ -75,10 +74,10 @@ void Forward::prepare(Worker& worker, int rank, Team& team) const {
   worker.mix = Buffer(rows * widest);
   worker.key = Buffer(rows * kv);
   worker.value = Buffer(rows * kv);
-  worker.query = Buffer(group * stride);
-  worker.output = Buffer(group * stride);
+  worker.query = Buffer(kernels::kQueriesTogether * group * spec_.head_dim);
+  worker.output = Buffer(worker.query.size());
   const std::int64_t prompt = packing_.longest(true), own = packing_.longest(false);
-  worker.scores = Buffer(group * kernels::attention_workspace(prompt, own));
+  worker.scores = Buffer(kernels::attention_workspace(prompt, own));
   if (keep_ == Keep::nothing) return;
   worker.queries = Buffer(3 * spec_.head_dim * kLanes);
   worker.weights = Buffer(kernels::attention_gradient_workspace(spec_.head_dim, prompt, own));
@@ -188,28 +187,38 @@ void Forward::rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, 
   R1_CPU(rope_cpu)(x, 1, heads, spec_.head_dim, cos_.data() + angles, sin_.data() + angles);
 }
 
+/// Attention of one row; zeros in a lane without one.
+void Forward::attend_row(Worker& worker, std::size_t index, LayerTape& tape,
+                         std::int64_t r) noexcept {
+  constexpr std::int64_t kMost = kernels::kQueriesTogether;
+  const std::int64_t width = spec_.head_dim, size = spec_.heads / spec_.kv_heads * width;
+  const std::int64_t panel = r / kLanes * spec_.heads * width * kLanes, lane = r % kLanes;
+  float* const to = tape.attention.data() + panel;
+  if (r >= static_cast<std::int64_t>(packing_.rows.size())) {
+    for (std::int64_t k = 0; k < spec_.heads * width; ++k) to[k * kLanes + lane] = 0;
+    return;
+  }
+  for (std::int64_t head = 0; head < spec_.kv_heads; head += kMost) {
+    const std::int64_t count = std::min(kMost, spec_.kv_heads - head), at = head * size * kLanes;
+    kernels::QueryHeads items[kMost];
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto [prefix, suffix] = visible(index, head + i, r);
+      items[i] = {worker.query.data() + i * size, prefix, suffix, worker.output.data() + i * size};
+    }
+    engine::read_lane(tape.query.data() + panel + at, count * size, lane, worker.query.data());
+    R1_CPU(attention_cpu)
+    (items, count, spec_.heads / spec_.kv_heads, width, 1.f / std::sqrt(static_cast<float>(width)),
+     worker.scores.data());
+    engine::write_lane(worker.output.data(), {0, count * size}, lane, to + at);
+  }
+}
+
 /// Attention, its projection and the residual.
 void Forward::attend(Worker& worker, std::size_t index, LayerTape& tape) noexcept {
   const std::int64_t width = spec_.head_dim, heads = spec_.heads, hidden = spec_.hidden();
-  const std::int64_t group = heads / spec_.kv_heads;
-  const float scale = 1.f / std::sqrt(static_cast<float>(width));
-  const auto rows = static_cast<std::int64_t>(packing_.rows.size());
   each_block(worker.panels, block_, [&](Range block) {
     for (std::int64_t r = block.begin * kLanes; r < block.end * kLanes; ++r)
-      for (std::int64_t head = 0; head < spec_.kv_heads; ++head) {
-        const std::int64_t at = (r / kLanes * heads + head * group) * width * kLanes;
-        float* const to = tape.attention.data() + at;
-        if (r >= rows) {
-          for (std::int64_t k = 0; k < group * width; ++k) to[k * kLanes + r % kLanes] = 0;
-          continue;
-        }
-        const auto [prefix, suffix] = visible(index, head, r);
-        engine::read_lane(tape.query.data() + at, group * width, r % kLanes, worker.query.data());
-        R1_CPU(attention_cpu)
-        (worker.query.data(), prefix, suffix, group, width, scale, worker.scores.data(),
-         worker.output.data());
-        engine::write_lane(worker.output.data(), {0, group * width}, r % kLanes, to);
-      }
+      attend_row(worker, index, tape, r);
     const std::int64_t start = block.begin * hidden * kLanes;
     std::copy_n(input(index).data() + start, block.count() * hidden * kLanes,
                 tape.middle.data() + start);

@@ -84,6 +84,7 @@ class Forward {
   void run_layers(Worker& worker) noexcept;
   void embed(Worker& worker) noexcept;
   void project_heads(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
+  void attend_row(Worker& worker, std::size_t layer, LayerTape& tape, std::int64_t row) noexcept;
   void attend(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
   void feed_forward(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
   void finish(Worker& worker, float* hidden) noexcept;

@@ -138,21 +138,35 @@ R1_INLINE f32x16 select(const i32x16& condition, const f32x16& yes, const f32x16
 /// `b` where either is NaN.
 R1_INLINE f32x16 max(const f32x16& a, const f32x16& b) { return select(a > b, a, b); }
 
-/// Pairwise, lane i with lane i + 8, then + 4, + 2, + 1.
-R1_INLINE float horizontal_sum(const f32x16& lanes) {
-  float sums[kLanes];
-  store(sums, lanes);
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) sums[i] += sums[i + width];
-  return sums[0];
+/// Lane i + Step of a register in lane i, around its end.
+template <int Step, int... I>
+R1_INLINE FloatRegister rotated(FloatRegister lanes, Indices<I...>) {
+  return __builtin_shufflevector(lanes, lanes, (I + Step) % kPartLanes...);
 }
 
-R1_INLINE float horizontal_max(const f32x16& values) {
-  float lanes[kLanes];
-  store(lanes, values);
-  float largest = lanes[0];
-  for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-  return largest;
+/// Lane i with lane i + 8, then + 4, + 2, + 1.
+template <class Combine>
+R1_INLINE float reduce(const f32x16& lanes, const Combine& combine) {
+  FloatRegister x = lanes.part[0];
+  if constexpr (kParts == 2) x = combine(x, lanes.part[1 % kParts]);
+  if constexpr (kParts == 4)
+    x = combine(combine(x, lanes.part[2 % kParts]),
+                combine(lanes.part[1 % kParts], lanes.part[3 % kParts]));
+  constexpr UpTo<kPartLanes> kAll{};
+  if constexpr (kPartLanes > 8) x = combine(x, rotated<8>(x, kAll));
+  if constexpr (kPartLanes > 4) x = combine(x, rotated<4>(x, kAll));
+  x = combine(x, rotated<2>(x, kAll));
+  return combine(x, rotated<1>(x, kAll))[0];
+}
+
+R1_INLINE float horizontal_sum(const f32x16& lanes) {
+  return reduce(
+      lanes, [](FloatRegister a, FloatRegister b) __attribute__((always_inline)) { return a + b; });
+}
+
+R1_INLINE float horizontal_max(const f32x16& lanes) {
+  return reduce(lanes, [](FloatRegister a, FloatRegister b)
+                           __attribute__((always_inline)) { return a > b ? a : b; });
 }
 
 /// 2^n for the whole number n in the low bits of `n + 1.5 * 2^23`, n in [-126, 127].

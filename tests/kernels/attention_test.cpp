@@ -62,8 +62,9 @@ TEST_P(AttentionKernel, MatchesDoubleAtEveryLevel) {
   const auto run = [&, heads = heads, head_dim = head_dim] {
     std::vector<float> workspace(at(attention_workspace(prefix.span.end, suffix.span.end)));
     std::vector<float> out(query.size());
+    const QueryHeads items[] = {{query.data(), prefix.span, suffix.span, out.data()}};
     R1_CPU(attention_cpu)
-    (query.data(), prefix.span, suffix.span, heads, head_dim, scale, workspace.data(), out.data());
+    (items, 1, heads, head_dim, scale, workspace.data());
     return out;
   };
   expect_near(at_every_level(run), expected, 1e-5);
