@@ -1,5 +1,4 @@
-"""The command line: `r1core run`, `demo`, `eval`, `compare`, `published`, `verify`,
-`doctor`, `plan`."""
+"""The command line: `r1core run`, `plan`, `demo`, `eval`, `compare`, `verify`, `doctor`, ..."""
 
 from __future__ import annotations
 

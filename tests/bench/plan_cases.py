@@ -27,7 +27,9 @@ class PlanCase:
     Attributes:
         name: of the case.
         family: of the configuration.
-        hidden, layers, vocab: its sizes; heads are 64 wide, four query heads to two of keys.
+        hidden, layers, vocab: its sizes; heads are 64 wide.
+        tied: whether the head is the embedding.
+        intermediate, kv_heads: None for three times the width, and for half of the query heads.
         model: further keys of the recipe's [model].
         stage: further keys of its stage.
         prompts, length: questions of a step and tokens of every completion.
@@ -39,6 +41,8 @@ class PlanCase:
     layers: int = 4
     vocab: int = 4096
     tied: bool = True
+    intermediate: int | None = None
+    kv_heads: int | None = None
     prompts: int = 4
     length: int = 96
     model: dict[str, Any] = field(default_factory=dict)
@@ -49,10 +53,10 @@ class PlanCase:
         return self.family(
             vocab_size=self.vocab,
             hidden_size=self.hidden,
-            intermediate_size=3 * self.hidden,
+            intermediate_size=self.intermediate or 3 * self.hidden,
             num_hidden_layers=self.layers,
             num_attention_heads=self.hidden // 64,
-            num_key_value_heads=max(1, self.hidden // 128),
+            num_key_value_heads=self.kv_heads or max(1, self.hidden // 128),
             head_dim=64,
             max_position_embeddings=2048,
             tie_word_embeddings=self.tied,
@@ -97,8 +101,13 @@ BFLOAT16 = {"dtype": "bfloat16"}
 HF = {"forward": "hf"}
 LORA = {"lora": {"r": 16}}
 CHECKPOINTING = {"gradient_checkpointing": True}
-LONG = {"tokens_per_micro_batch": 16_384}
-SHORT = {"tokens_per_micro_batch": 1024}
+SPLIT = {"tokens_per_micro_batch": 4096}
+SHORT = {"tokens_per_micro_batch": 768}
+
+
+def _small(name: str, **changes: Any) -> PlanCase:
+    """Return a case with 3 million parameters, 10 MB in float32, and a second's work."""
+    return PlanCase(name, layers=2, vocab=6144, prompts=2, length=64, **changes)
 
 
 def _medium(name: str, *, family: type[PretrainedConfig] = Qwen3Config, **changes: Any) -> PlanCase:
@@ -108,13 +117,13 @@ def _medium(name: str, *, family: type[PretrainedConfig] = Qwen3Config, **change
 
 _CASES = [
     PlanCase("warm_up", hidden=64, layers=1, vocab=128, prompts=1, length=4),
-    PlanCase("small"),
-    PlanCase("small, checkpointing", model=CHECKPOINTING),
-    PlanCase("small, LoRA, reference", model=LORA, stage=REFERENCE),
-    PlanCase("small, bfloat16", model=BFLOAT16, stage=SHORT),
-    PlanCase("small, HF", model=HF, stage=SHORT | REFERENCE),
-    PlanCase("small, HF, checkpointing", model=HF | CHECKPOINTING),
-    PlanCase("small, long completions", length=512, prompts=2),
+    _small("small"),
+    _small("small, checkpointing", model=CHECKPOINTING),
+    _small("small, LoRA, reference", model=LORA, stage=REFERENCE),
+    _small("small, bfloat16", model=BFLOAT16, stage=SHORT),
+    _small("small, HF", model=HF, stage=SHORT | REFERENCE),
+    _small("small, HF, checkpointing", model=HF | CHECKPOINTING),
+    PlanCase("long completions", length=512, prompts=2),
     _medium("full", stage=SHORT),
     _medium("full, one micro-batch"),
     _medium("full, reference", stage=SHORT | REFERENCE),
@@ -136,4 +145,29 @@ _CASES = [
     PlanCase("100 MB", hidden=512, layers=6, vocab=16_384, stage=SHORT | REFERENCE),
 ]
 CASES = {case.name: case for case in _CASES}
-CUDA_CASES: dict[str, PlanCase] = {}
+
+
+def _half_billion(name: str, **changes: Any) -> PlanCase:
+    """Return a case on a model of the size of Qwen2-0.5B, in bfloat16."""
+    model = BFLOAT16 | changes.pop("model", {})
+    return PlanCase(
+        name,
+        Qwen2Config,
+        hidden=896,
+        layers=24,
+        vocab=151_936,
+        intermediate=4864,
+        kv_heads=2,
+        length=224,
+        model=model,
+        **changes,
+    )
+
+
+_CUDA_CASES = [
+    _half_billion("0.5B, reference", stage=REFERENCE),
+    _half_billion("0.5B, reference, two micro-batches", stage=REFERENCE | SPLIT),
+    _half_billion("0.5B, checkpointing", model=CHECKPOINTING),
+    _half_billion("0.5B, LoRA", model=LORA),
+]
+CUDA_CASES = {case.name: case for case in _CUDA_CASES}

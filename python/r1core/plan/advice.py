@@ -155,8 +155,9 @@ class _Search:
 
 
 def joined(values: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the keys of all values."""
-    return tuple(key for value in values for key in value)
+    """Return the keys of all values; of one that comes twice the last."""
+    found = {key.partition("=")[0]: key for value in values for key in value}
+    return tuple(found.values())
 
 
 def model_table(recipe: Recipe, stage: Stage) -> str:
@@ -190,9 +191,8 @@ def changes(stage: Stage) -> list[Values]:
     if isinstance(stage, RLStage) and stage.loss.beta > 0:
         found.append([(f"{name}.loss.beta=0",)])
     if isinstance(stage, RLStage):
-        found.append(halvings(f"{name}.evaluation.questions", stage.evaluation.questions))
-    questions = getattr(stage, "questions_per_step", None)
-    if questions is not None:
+        found.append(fewer_rows(stage))
+    elif (questions := getattr(stage, "questions_per_step", None)) is not None:
         found.append(halvings(f"{name}.questions_per_step", questions))
     if isinstance(stage, SFTStage) and stage.max_length:
         found.append(halvings(f"{name}.max_length", stage.max_length))
@@ -203,6 +203,19 @@ def changes(stage: Stage) -> list[Values]:
     elif hasattr(stage, "sampling"):
         found.append(halvings(f"{name}.sampling.max_new_tokens", stage.sampling.max_new_tokens))
     return found
+
+
+def fewer_rows(stage: RLStage) -> Values:
+    """Return numbers of questions with which fewer completions are sampled together."""
+    name, each = stage.name, stage.sampling.n * stage.minibatches
+    values = []
+    for rows in (256, 128, 64, 32):
+        questions = min(stage.questions_per_step, max(1, rows // each))
+        asked = min(stage.evaluation.questions, max(1, rows // stage.evaluation.samples))
+        values.append(
+            (f"{name}.questions_per_step={questions}", f"{name}.evaluation.questions={asked}")
+        )
+    return list(dict.fromkeys(values))
 
 
 def halvings(

@@ -77,3 +77,8 @@ def micro_batch(
 def micro_batches(tokens: Tokens, groups: int, group_size: int) -> int:
     """Return how many such micro-batches an update has."""
     return -(-groups * group_size // max(1, tokens.sequences))
+
+
+def last_share(tokens: Tokens, groups: int, group_size: int) -> float:
+    """Return how large the last micro-batch is beside the others; 0 where all are alike."""
+    return groups * group_size % max(1, tokens.sequences) / max(1, tokens.sequences)

@@ -58,9 +58,9 @@ def transient(setup: Setup) -> int:
 def saved_by_layer(setup: Setup) -> int:
     """Return what autograd saves of a token in a layer.
 
-    A norm saves its input in float32, what its weight multiplies, and the projections' input is its
-    output; attention saves q, k and v with heads repeated, its output and a log-sum; the feed-forward
-    layer gate, silu, up and product. A frozen norm saves no factor; a pair of LoRA saves A x.
+    A norm saves its input in float32 and what its weight multiplies; the projections save its
+    output. Attention saves q, k and v with heads repeated, its output and a log-sum; the
+    feed-forward layer gate, silu, up and product. A frozen norm saves no factor; LoRA saves A x.
     """
     s, b = setup.shape, setup.b
     factor = 0 if setup.lora else b
@@ -76,22 +76,31 @@ def saved_by_layer(setup: Setup) -> int:
 def kept_activations(setup: Setup, tokens: Tokens) -> int:
     """Return what a forward pass keeps for the backward pass.
 
-    Every layer's saved tensors, or its input and one layer that runs again; of packed rows each
-    layer's mask, [rows, columns, columns], made of the weights' dtype.
+    Every layer's saved tensors, or its input where it runs again; and the last norm's.
     """
     s, b = setup.shape, setup.b
-    mask = tokens.rows * tokens.columns * b if tokens.masked else 0
-    layer = tokens.rows * saved_by_layer(setup) + mask
+    each = tokens.rows * b * s.hidden if setup.checkpointing else layer(setup, tokens)
     last = tokens.rows * (FLOAT + 2 * b) * s.hidden + tokens.targets * b * s.hidden
-    if setup.checkpointing:
-        return s.layers * tokens.rows * b * s.hidden + layer + last
-    return s.layers * layer + last
+    return s.layers * each + last
+
+
+def layer(setup: Setup, tokens: Tokens) -> int:
+    """Return what one layer saves: of packed rows also a mask, [rows, columns, columns].
+
+    The mask is made of the weights' dtype, again in every layer.
+    """
+    mask = tokens.rows * tokens.columns * setup.b if tokens.masked else 0
+    return tokens.rows * saved_by_layer(setup) + mask
 
 
 def backward_scratch(setup: Setup, tokens: Tokens) -> int:
-    """Return the gradients inside one layer: of product, silu, gate and up, or of the norms."""
+    """Return the gradients inside one layer, of product, silu, gate, up and a norm.
+
+    Where a layer runs again, what it saves is there too.
+    """
     s, b = setup.shape, setup.b
-    return tokens.rows * (3 * b * s.intermediate + (b + FLOAT) * s.hidden)
+    again = layer(setup, tokens) if setup.checkpointing else 0
+    return again + tokens.rows * (3 * b * s.intermediate + (b + FLOAT) * s.hidden)
 
 
 def head_logits(setup: Setup, tokens: Tokens, accumulates: bool) -> int:

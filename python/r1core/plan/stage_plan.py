@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from r1core.plan import module, native, parts
-from r1core.plan.batch import Tokens, micro_batch, micro_batches
+from r1core.plan.batch import Tokens, last_share, micro_batch, micro_batches
 from r1core.plan.parts import Setup
 from r1core.recipe_stages import (
     DatasetStage,
     EvaluateStage,
     PPOStage,
+    ReasoningRLStage,
     RewardModelStage,
-    RLStage,
     SFTStage,
     Stage,
 )
@@ -82,7 +82,7 @@ class Around:
 
 def plan_stage(stage: Stage, setup: Setup, around: Around) -> StagePlan:
     """Return what a stage needs."""
-    if isinstance(stage, RLStage):
+    if isinstance(stage, ReasoningRLStage | PPOStage):
         return plan_rl(stage, setup, around)
     if isinstance(stage, SFTStage):
         return plan_sft(stage, setup, around)
@@ -115,7 +115,7 @@ def critic_of(setup: Setup) -> Setup:
     return replace(setup, shape=backbone, lora=None)
 
 
-def plan_rl(stage: RLStage, setup: Setup, around: Around) -> StagePlan:
+def plan_rl(stage: ReasoningRLStage | PPOStage, setup: Setup, around: Around) -> StagePlan:
     """Return the plan of `reasoning_rl`, `preference_rl` and `ppo`."""
     limit, n, has_critic = max(stage.length_limits()), stage.sampling.n, isinstance(stage, PPOStage)
     prompts = stage.questions_per_step * stage.minibatches
@@ -139,6 +139,7 @@ def plan_rl(stage: RLStage, setup: Setup, around: Around) -> StagePlan:
         shared=setup.native,
     )
     accumulates = micro_batches(tokens, stage.questions_per_step, n) > 1
+    last = last_share(tokens, stage.questions_per_step, n)
     drawn = sampling_parts(setup, prompts, n, around.prompt, limit)
     held = update_parts(setup, tokens, accumulates)
     settings = stage.evaluation
@@ -148,7 +149,7 @@ def plan_rl(stage: RLStage, setup: Setup, around: Around) -> StagePlan:
     moments = [
         Moment("sampling", fixed | drawn | pool_beside(setup, drawn, held, tokens)),
         Moment("evaluation", fixed | asked | pool_beside(setup, asked, held, tokens)),
-        Moment("update", add(fixed | held | pool_left(setup, drawn, tokens), more)),
+        Moment("update", add(fixed | held | pool_left(setup, drawn, tokens, held, last), more)),
         Moment("optimizer step", add(fixed | stepping(setup) | pool_kept(setup, held), more)),
     ]
     if has_critic:
@@ -263,11 +264,17 @@ def scoring(setup: Setup, tokens: Tokens) -> int:
     return native.scoring(setup, tokens) if setup.native else module.scoring(setup, tokens)
 
 
-def pool_left(setup: Setup, drawn: Parts, tokens: Tokens) -> Parts:
-    """Return what the engine's pool holds of sampling while the policy learns."""
+def pool_left(setup: Setup, drawn: Parts, tokens: Tokens, held: Parts, last: float) -> Parts:
+    """Return what the engine's pool holds beside a micro-batch: of sampling, and of the last one.
+
+    The last micro-batch's buffers are too small for the others, which have none to spare for it
+    once they differ by more than a fifth.
+    """
     if not setup.engine:
         return {}
-    return {"engine's pool": native.pooled(sum(drawn.values()), alike(setup, drawn, tokens))}
+    smaller = int(last * held["activations"]) if setup.native and last < 0.8 else 0
+    left = sum(drawn.values()) + smaller
+    return {"engine's pool": native.pooled(left, alike(setup, drawn, tokens))}
 
 
 def pool_beside(setup: Setup, drawn: Parts, held: Parts, tokens: Tokens) -> Parts:
