@@ -45,7 +45,10 @@ def gpu_finding() -> str:
     if not torch.cuda.is_available():
         return "none; everything runs on the CPU"
     name = torch.cuda.get_device_name()
-    return f"{name}; models run on it through their own forward, r1core's kernels on the CPU"
+    return (
+        f"{name}; models run on it through their own forward, r1core's kernels on the CPU; "
+        "`r1core plan RECIPE --device cuda` says what fits"
+    )
 
 
 def examine_run(directory: Path, console: Console) -> bool:

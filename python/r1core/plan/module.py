@@ -8,18 +8,12 @@ Widths as in `plan.native`; b bytes of a weight.
 from __future__ import annotations
 
 from r1core.plan.batch import Tokens
-from r1core.plan.parts import FLOAT, Setup
+from r1core.plan.parts import FLOAT, HOLES, MMAP_THRESHOLD, Setup
 
 ROWS_AT_ONCE = 512  # of `hf_sampling.generate`
 GPU_SAVED = 3 * FLOAT
 """Bytes of a logit that torch's own log_softmax and entropy save on a GPU: the log-probability, the
 probability and their product (`logprob.token_logprobs`)."""
-
-MMAP_THRESHOLD = 32 * 2**20
-"""What glibc's malloc takes from the system piece by piece and gives back at once, it raises to
-this while a program runs; smaller pieces leave holes."""
-HOLES = 0.6
-"""Holes per byte of activations, as measured with small models: 0.3 to 0.8."""
 
 
 def sampling_rows(prompts: int, group_size: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from r1core.plan.batch import Tokens
 from r1core.plan.device import GIB
-from r1core.plan.parts import FLOAT, Setup
+from r1core.plan.parts import FLOAT, HOLES, MMAP_THRESHOLD, Setup
 from r1core.plan.shape import ModelShape
 
 PANEL = 16
@@ -105,6 +105,18 @@ def head_logits(setup: Setup, tokens: Tokens, accumulates: bool = False) -> int:
     fit = max(LOGITS_BUDGET // (V * PANEL * FLOAT), setup.threads)
     backward = min(panels, fit)
     return FLOAT * PANEL * (forward * (V + H) + backward * (V + 2 * H))
+
+
+def malloc_holes(setup: Setup, tokens: Tokens) -> int:
+    """Return what the C allocator keeps of gradients that come wide, are rounded and widened again.
+
+    Only of bfloat16 weights, and where tensors are small (`parts.MMAP_THRESHOLD`); the engine's
+    own buffers have their pool.
+    """
+    del tokens
+    if setup.b == FLOAT or FLOAT * setup.largest >= MMAP_THRESHOLD:
+        return 0
+    return int(HOLES * (FLOAT + FLOAT + setup.b) * setup.trained)
 
 
 def scoring(setup: Setup, tokens: Tokens) -> int:

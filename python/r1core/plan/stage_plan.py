@@ -247,7 +247,7 @@ def update_parts(setup: Setup, tokens: Tokens, accumulates: bool, *, head: bool 
         "gradients in flight": parts.gradients_in_flight(setup, setup.trained, accumulates),
         "activations": kept + scratch,
         "logits": logits,
-        "malloc": 0 if setup.native else module.malloc_holes(setup, tokens),
+        "malloc": by.malloc_holes(setup, tokens),
     }
 
 
