@@ -107,7 +107,7 @@ def saved_bytes(layers, dtype, family, lora, tokens):
 
 @pytest.mark.parametrize("lora", [None, LORA])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("family", [LlamaConfig, Qwen2Config, Qwen3Config])
+@pytest.mark.parametrize("family", [LlamaConfig, Qwen3Config])
 def test_a_layer_of_a_module_keeps_what_autograd_saves(family, dtype, lora):
     tokens = Tokens(2, 2, 64, 64, shared=False, masked=True)
     one, two = (saved_bytes(layers, dtype, family, lora, tokens) for layers in (1, 2))
@@ -249,8 +249,9 @@ def test_predictions_are_near_the_measured_peaks():
 
     malloc's threshold is fixed, so that what is freed goes back to the system and the peak is what
     the step asked for; what it keeps otherwise, "malloc" of a plan, is `bench_plan.py`'s. The
-    engine's own predictions are 1 to 8 % low (threads' stacks, tensors too small to list); the
-    module's up to 20 % high, since gradients of a layer and its activations overlap less.
+    engine's own are then within 5 %, the module's 2 % low to 18 % high, since a layer's gradients
+    and activations overlap less than the formulas say; the bounds leave that much again for the
+    allocator, but no more than a tenth below.
     """
     command = [sys.executable, str(BENCH / "bench_plan.py"), "--child", "--cases", *MEASURED]
     done = subprocess.run(
