@@ -1,9 +1,9 @@
-"""The command line: `r1core run`, `demo`, `eval`, `compare`, `published`, `verify`, `doctor`."""
+"""The command line: `r1core run`, `plan`, `demo`, `eval`, `compare`, `verify`, `doctor`, ..."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +52,49 @@ def run(
     loaded = load_recipe(recipe, overrides, model=model)
     directory = output or Path("runs") / loaded.name
     run_quietly(loaded, directory, overwrite=overwrite, only=stage or ())
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a packaged recipe's name.")],
+    model: Annotated[
+        str | None, typer.Option(help="Directory or hub name that replaces the recipe's model.")
+    ] = None,
+    set_: Set = None,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Plan this stage alone; may be given several times.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda (the GPU here), H100, H200, A100, or a size: 80GB [recipe's]"),
+    ] = None,
+    prompt_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of the longest prompt [256; of a world 32].")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON; sizes in bytes.")] = False,
+) -> None:
+    """Say what each stage takes in memory, whether it fits, and what to change if it does not.
+
+    Nothing is loaded but the model's configuration. Exit status 1 where a stage does not fit.
+    """
+    import json
+
+    from r1core.plan import advise_recipe, as_json, find_device, plan_recipe, print_plan
+    from r1core.recipe import load_recipe
+
+    def load(more: Sequence[str] = ()) -> Recipe:
+        return load_recipe(recipe, [*(set_ or []), *more], model=model)
+
+    loaded = load()
+    found = find_device(device or loaded.model.device)
+    planned = plan_recipe(loaded, found, prompt_tokens=prompt_tokens, only=stage or ())
+    advice = advise_recipe(load, planned, prompt_tokens=prompt_tokens)
+    if json_:
+        print(json.dumps(as_json(planned, advice), indent=2))
+    else:
+        print_plan(planned, advice, Console())
+    if advice:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -52,7 +52,8 @@ def gpu_finding() -> tuple[str, bool]:
     if error or not devices:
         told = f"CUDA error {error}, driver up to CUDA {_cuda(driver)}"
         return f"{name}; {library} finds no device ({told})", False
-    return f"{name}; {library}: losses, sampling and layers run on it", True
+    plan = "`r1core plan RECIPE --device cuda` says what fits"
+    return f"{name}; {library}: losses, sampling and layers run on it; {plan}", True
 
 
 def _cuda(version: int) -> str:

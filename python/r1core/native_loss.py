@@ -39,7 +39,7 @@ class _HeadLoss(torch.autograd.Function):
             head,
             hidden_MH,
             tokens_M,
-            packed.kernel_tokens(),
+            packed.kernel_tokens(hidden_MH.device),
             packed.config.kernel_options(),
             temperature,
             packed.entropy_weight,
@@ -48,7 +48,7 @@ class _HeadLoss(torch.autograd.Function):
         )
         ctx.save_for_backward(*like(gradients, [hidden_MH, *parameters]))
         ctx.mark_non_differentiable(sums, logprobs_M)
-        return torch.tensor(packed.loss(sums), dtype=torch.float32), sums, logprobs_M
+        return packed.loss(sums), sums, logprobs_M
 
     @staticmethod
     @once_differentiable

@@ -67,7 +67,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "trackers",
     },
     {"run_directory", "models", "stage_data", "reward_sections", "verify_file"},
-    {"benchmarks", "stage_setup", "stage_checks", "evaluation"},
+    {"benchmarks", "stage_setup", "stage_checks", "evaluation", "plan"},
     {"stage_run"},
     {"rl_run", "sft_run", "dataset_run", "reward_model_run", "evaluate_run"},
     {"pipeline", "doctor"},
