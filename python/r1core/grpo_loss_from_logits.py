@@ -81,8 +81,8 @@ def grpo_loss_from_logits(
     Without grad they are only read. Under torch.compile the call breaks the graph.
 
     Args:
-        logits_MV: [M, V] float32 or bfloat16, on any device, of N completions packed one after the other;
-            differentiable. Strided logits are copied first.
+        logits_MV: [M, V] float32 or bfloat16, on any device, of N completions packed one after the
+            other; differentiable. Strided logits are copied first.
         tokens_M: [M] int64 in [0, V), the tokens that were sampled, on the same device.
         sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M; CPU.
         advantages: [N], or [M] per token; where N = M, the completions'.

@@ -245,6 +245,33 @@ def pack_tokens(
     )
 
 
+CROSS_ENTROPY = LossConfig(loss_type="cispo", epsilon_high=1.0)
+"""Of one token: -advantage logprob, where the ratio is 1 and so is the advantage."""
+
+
+def cross_entropy_tokens(M: int, count: int, mask: Tensor | None = None) -> PackedTokens:
+    """Return M tokens whose loss is cross-entropy: the sum over them, divided by `count`.
+
+    Args:
+        M: tokens of this call.
+        count: tokens of the whole optimizer step.
+        mask: bool [M], tokens that count; None: all.
+    """
+    count = max(1, count)
+    return pack_tokens(
+        "cross_entropy_tokens",
+        M,
+        torch.tensor([0, M]),
+        torch.ones(1),
+        mask=mask,
+        old_logprobs=None,
+        reference_logprobs=None,
+        importance_weights=None,
+        normalizer=LossNormalizer(count, count),
+        config=CROSS_ENTROPY,
+    )
+
+
 def _lengths(function: str, M: int, sequence_starts: Tensor) -> Tensor:
     """Return each completion's length, int64 [N]."""
     if (

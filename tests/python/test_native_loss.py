@@ -24,7 +24,7 @@ def test_chunks_of_a_large_vocabulary_do_not_change_bits():
     )
 
     def run(threads):
-        tokens, options = packed.kernel_tokens(), packed.config.kernel_options()
+        tokens, options = packed.kernel_tokens(torch.device("cpu")), packed.config.kernel_options()
         return _C.head_loss(
             head, hidden_MH, ids_M, tokens, options, 1.0, 0.0, [True, True], threads
         )
@@ -51,7 +51,7 @@ def test_what_the_head_cannot_take_is_refused():
 
     def run(count=M, **changes):
         packed = pack_tokens("test", M, starts, torch.ones(1), config=LossConfig(**changes))
-        tokens, options = packed.kernel_tokens(), packed.config.kernel_options()
+        tokens, options = packed.kernel_tokens(torch.device("cpu")), packed.config.kernel_options()
         wanted = [False] * 2
         _C.head_loss(head, hidden_MH[:count], ids_M[:count], tokens, options, 1.0, 0.0, wanted, 1)
 

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from r1core.forward import ForwardKind, runs_native
-from r1core.loss_config import LossConfig
-from r1core.loss_tokens import LossNormalizer, pack_tokens
+from r1core.loss_tokens import cross_entropy_tokens
 from r1core.native_forward import completion_hidden
 from r1core.native_loss import head_loss
 from r1core.stages.packing import PackedBatch, pack
@@ -26,9 +25,6 @@ from r1core.types import StepStats
 
 Gate = Callable[[PreTrainedModel], float]
 """Measures the skill that pretraining is for; in [0, 1]."""
-
-CROSS_ENTROPY = LossConfig(loss_type="cispo", epsilon_high=1.0)
-"""Of one token: -advantage logprob, where the ratio is 1 and so is the advantage."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +137,7 @@ def native_document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     documents = [torch.tensor(document) for document in batch.documents]
     following_M = torch.cat([ids_T[1:] for ids_T in documents])
     M = len(following_M)
-    every = pack_tokens(
-        "native_document_loss",
-        M,
-        torch.tensor([0, M]),
-        torch.ones(1),
-        normalizer=LossNormalizer(max(1, M), max(1, M)),
-        config=CROSS_ENTROPY,
-    )
+    every = cross_entropy_tokens(M, M)
     hidden_MH = completion_hidden(model, documents, [1] * len(documents))
     loss: Tensor = head_loss(model, hidden_MH, following_M, every)[0]
     return loss

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from r1core.data import Example, PromptSampler
+from r1core.forward import completion_loss, inside
+from r1core.loss_tokens import cross_entropy_tokens
 from r1core.policy import Policy
 from r1core.stages.examples import as_rollouts
 from r1core.stages.metrics import Clock
@@ -105,13 +107,33 @@ def backward(policy: Policy, rollouts: Rollouts, config: SFTConfig) -> dict[str,
     """Add the gradient of the mean cross-entropy of a batch's completion tokens."""
     count = int(rollouts.mask_NT.sum())
     loss = entropy = 0.0
+    way = together if policy.layout == "shared" else apart
     for rows in micro_batches(policy, rollouts, config.tokens_per_micro_batch):
-        logprobs_RT, entropies_RT = policy.logprobs(rows)
-        part = cross_entropy(logprobs_RT, rows) / count
+        part, part_entropy = way(policy, rows, count)
         part.backward()  # type: ignore[no-untyped-call]
         loss += part.item()
-        entropy += float(entropies_RT.detach().sum()) / count
+        entropy += part_entropy
     return {"loss": loss, "entropy": entropy}
+
+
+def together(policy: Policy, rows: Rollouts, count: int) -> tuple[Tensor, float]:
+    """Return the loss and the mean entropy of some rows; the head runs once (`policy_loss`)."""
+    mask_M = rows.mask_NT[inside(rows)]
+    loss, metrics, _ = completion_loss(
+        policy.model,
+        rows,
+        cross_entropy_tokens(len(mask_M), count, mask_M),
+        gradient_checkpointing=policy.gradient_checkpointing,
+    )
+    assert metrics.entropy is not None
+    return loss, metrics.entropy * metrics.tokens / count
+
+
+def apart(policy: Policy, rows: Rollouts, count: int) -> tuple[Tensor, float]:
+    """Do the same by log-probabilities, from whichever forward the policy trains."""
+    logprobs_RT, entropies_RT = policy.logprobs(rows)
+    loss = cross_entropy(logprobs_RT, rows) / count
+    return loss, float(entropies_RT.detach().sum()) / count
 
 
 @torch.no_grad()
