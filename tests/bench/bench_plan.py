@@ -55,8 +55,8 @@ def main() -> None:
         for name in options.cases or known:
             print(json.dumps(measure(known[name], options.device)), flush=True)
         return
-    rows = [compare(name, options.device) for name in options.cases or known if name != "warm_up"]
-    keep(options.out or RESULTS, options.device, rows)
+    for name in options.cases or [x for x in known if x != "warm_up"]:
+        keep(options.out or RESULTS, options.device, compare(name, options.device))
 
 
 def compare(name: str, device: str) -> dict[str, Any]:
@@ -205,11 +205,13 @@ def reward(completion_ids: list[list[int]], **columns: object) -> list[float]:
     return [sum(ids) % 7 / 7 for ids in completion_ids]
 
 
-def keep(path: Path, device: str, rows: list[dict[str, Any]]) -> None:
-    """Replace the rows of one device in the results file."""
+def keep(path: Path, device: str, row: dict[str, Any]) -> None:
+    """Replace a case of one device in the results file."""
     results = json.loads(path.read_text()) if path.exists() else {}
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    results[name] = {"torch": torch.__version__, "cases": rows}
+    cases = {old["case"]: old for old in results.get(name, {}).get("cases", [])}
+    cases[row["case"]] = row
+    results[name] = {"torch": torch.__version__, "cases": list(cases.values())}
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, json.dumps(results, indent=2) + "\n")
 
