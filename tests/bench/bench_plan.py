@@ -50,6 +50,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help=f"results file (default: {RESULTS.name})")
     parser.add_argument("--child", action="store_true", help="in this process; rows on stdout")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("bench_plan: --device cuda needs a GPU, and torch sees none")
     known = CASES if options.device == "cpu" else CUDA_CASES
     if options.child:
         for name in options.cases or known:
