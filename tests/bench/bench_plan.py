@@ -50,13 +50,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help=f"results file (default: {RESULTS.name})")
     parser.add_argument("--child", action="store_true", help="in this process; rows on stdout")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("bench_plan: --device cuda needs a GPU, and torch sees none")
     known = CASES if options.device == "cpu" else CUDA_CASES
     if options.child:
         for name in options.cases or known:
             print(json.dumps(measure(known[name], options.device)), flush=True)
         return
-    rows = [compare(name, options.device) for name in options.cases or known if name != "warm_up"]
-    keep(options.out or RESULTS, options.device, rows)
+    for name in options.cases or [x for x in known if x != "warm_up"]:
+        keep(options.out or RESULTS, options.device, compare(name, options.device))
 
 
 def compare(name: str, device: str) -> dict[str, Any]:
@@ -205,11 +207,13 @@ def reward(completion_ids: list[list[int]], **columns: object) -> list[float]:
     return [sum(ids) % 7 / 7 for ids in completion_ids]
 
 
-def keep(path: Path, device: str, rows: list[dict[str, Any]]) -> None:
-    """Replace the rows of one device in the results file."""
+def keep(path: Path, device: str, row: dict[str, Any]) -> None:
+    """Replace a case of one device in the results file."""
     results = json.loads(path.read_text()) if path.exists() else {}
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    results[name] = {"torch": torch.__version__, "cases": rows}
+    cases = {old["case"]: old for old in results.get(name, {}).get("cases", [])}
+    cases[row["case"]] = row
+    results[name] = {"torch": torch.__version__, "cases": list(cases.values())}
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, json.dumps(results, indent=2) + "\n")
 
