@@ -87,7 +87,7 @@ __device__ Amount block_total(int count, Selection& space, const Value& value) {
 /// Where the running sum of value(i) reaches `needed` > 0; the last index where it never does.
 template <class Value>
 __device__ Place find(int count, Amount needed, Selection& space, const Value& value) {
-  const int each = static_cast<int>(ceil_div(count, static_cast<int>(blockDim.x)));
+  const int threads = static_cast<int>(blockDim.x), each = (count + threads - 1) / threads;
   const int begin = static_cast<int>(threadIdx.x) * each;
   const int end = begin + each < count ? begin + each : count;
   Amount sum = 0;

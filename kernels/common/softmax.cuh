@@ -91,8 +91,7 @@ __device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float
   const float origin = sums.max == -kInfinity ? 0.f : sums.max;
 #pragma unroll
   for (int v = 0; v < kSliceVectors; ++v) add_weights(x[v], origin, scale, sums);
-  sums.weights = warp_sum(sums.weights);
-  sums.products = warp_sum(sums.products);
+  warp_sums(sums.weights, sums.products);
   return sums;
 }
 
