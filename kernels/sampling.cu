@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(2 * kMostWarps<Element> * kWarp)
 
 /// Bytes of shared memory for the rings, and later for the selection.
 template <class Element>
-constexpr std::size_t space_bytes(int warps) {
+R1_HOST_DEVICE constexpr std::size_t space_bytes(int warps) {
   const std::size_t rings = ring_bytes<Element>(warps);
   return rings > sizeof(Selection) ? rings : (sizeof(Selection) + 15) / 16 * 16;
 }

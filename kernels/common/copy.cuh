@@ -37,7 +37,7 @@ constexpr int kRing = sizeof(Element) == 2 ? 3 : 2;
 
 /// Bytes of shared memory for the rings of a block.
 template <class Element>
-constexpr std::size_t ring_bytes(int warps) {
+R1_HOST_DEVICE constexpr std::size_t ring_bytes(int warps) {
   return static_cast<std::size_t>(warps) * kRing<Element> * kSlice * sizeof(Element);
 }
 
