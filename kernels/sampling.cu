@@ -79,7 +79,9 @@ __device__ int draw(const Row<Element>& row, const SliceSums* sums, const Softma
 template <class Element>
 __device__ void sum_slices(const Row<Element>& row, Element* rings, SliceSums* sums) {
   row.stream_slices(rings, [&](int slice, const Element* logits) {
-    const SliceSums of_slice = slice_sums(logits, row.count(slice), row.scale, true);
+    float x[kSliceVectors][kVector];
+    read_slice(logits, x);
+    const SliceSums of_slice = slice_sums(x, row.scale);
     if (lane_of_thread() == 0) sums[slice] = of_slice;
   });
   __syncthreads();
