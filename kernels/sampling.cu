@@ -11,7 +11,7 @@ namespace {
 /// Two blocks to a multiprocessor, by registers and by the rings' shared memory: one draws while
 /// the other reads.
 template <class Element>
-constexpr int kMostWarps = sizeof(Element) == 2 ? 16 : 12;
+constexpr int kMostWarps = sizeof(Element) == 2 ? 16 : 10;
 constexpr std::int64_t kFewRows = 132;  // of an H200's multiprocessors; fewer take larger blocks
 constexpr int kLeastBlocks = 2;
 
