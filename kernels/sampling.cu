@@ -8,7 +8,10 @@
 namespace r1::kernels {
 namespace {
 
-constexpr int kMostWarps = 16;          // two blocks to a multiprocessor: one draws, one reads
+/// Two blocks to a multiprocessor, by registers and by the rings' shared memory: one draws while
+/// the other reads.
+template <class Element>
+constexpr int kMostWarps = sizeof(Element) == 2 ? 16 : 10;
 constexpr std::int64_t kFewRows = 132;  // of an H200's multiprocessors; fewer take larger blocks
 constexpr int kLeastBlocks = 2;
 
@@ -71,26 +74,29 @@ __device__ int draw(const Row<Element>& row, const SliceSums* sums, const Softma
   });
 }
 
-/// The sums of a row's slices; afterwards every thread of the block sees them all.
+/// The sums of a row's slices; afterwards every thread of the block sees them all, and the rings
+/// are free.
 template <class Element>
-__device__ void sum_slices(const Row<Element>& row, SliceSums* sums) {
-  row.for_slices([&](int slice) {
-    const SliceSums of_slice =
-        slice_sums(row.logits + slice * kSlice, row.count(slice), row.scale, row.aligned);
+__device__ void sum_slices(const Row<Element>& row, Element* rings, SliceSums* sums) {
+  row.stream_slices(rings, [&](int slice, const Element* logits) {
+    float x[kSliceVectors][kVector];
+    read_slice(logits, x);
+    const SliceSums of_slice = slice_sums(x, row.scale);
     if (lane_of_thread() == 0) sums[slice] = of_slice;
   });
   __syncthreads();
 }
 
 template <class Element>
-__global__ void __launch_bounds__(2 * kMostWarps * kWarp)
+__global__ void __launch_bounds__(2 * kMostWarps<Element> * kWarp)
     sample_kernel(const Element* logits, int vocab, float scale, const double* uniforms,
                   Results results) {
   R1_DYNAMIC_SHARED(memory);
-  auto* const sums = reinterpret_cast<SliceSums*>(memory);
+  auto* const rings = reinterpret_cast<Element*>(memory);
+  auto* const sums = reinterpret_cast<SliceSums*>(memory + ring_bytes<Element>(warps_of_block()));
   const std::int64_t n = blockIdx.x;
   const Row<Element> row(logits, n, vocab, scale);
-  sum_slices(row, sums);
+  sum_slices(row, rings, sums);
   if (warp_of_thread() != 0) return;
   const SoftmaxRow softmax =
       combine_slices(row.slices, scale, [&](std::int64_t i) { return sums[i]; });
@@ -108,43 +114,45 @@ __global__ void __launch_bounds__(2 * kMostWarps * kWarp)
 
 // With a filter -----------------------------------------------------------------------------------
 
-/// What the threads of a block share, besides the slices' sums.
-struct Shared {
-  Selection selection;
-  SoftmaxRow softmax;
-};
+/// Bytes of shared memory for the rings, and later for the selection.
+template <class Element>
+R1_HOST_DEVICE constexpr std::size_t space_bytes(int warps) {
+  const std::size_t rings = ring_bytes<Element>(warps);
+  return rings > sizeof(Selection) ? rings : (sizeof(Selection) + 15) / 16 * 16;
+}
 
 template <class Element>
-__global__ void __launch_bounds__(kMostWarps* kWarp, kLeastBlocks)
+__global__ void __launch_bounds__(kMostWarps<Element>* kWarp, kLeastBlocks)
     sample_filtered_kernel(const Element* logits, int vocab, float scale, SamplingFilter filter,
                            const double* uniforms, Results results) {
   R1_DYNAMIC_SHARED(memory);
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  __shared__ SoftmaxRow softmax_of_row;
+  Selection& space = *reinterpret_cast<Selection*>(memory);
   const std::int64_t n = blockIdx.x;
   const Row<Element> row(logits, n, vocab, scale);
-  auto* const by_slice = reinterpret_cast<Amount*>(memory + sizeof(Shared));
+  auto* const by_slice = reinterpret_cast<Amount*>(memory + space_bytes<Element>(warps_of_block()));
   auto* const sums = reinterpret_cast<SliceSums*>(by_slice + row.slices);
-  sum_slices(row, sums);
+  sum_slices(row, reinterpret_cast<Element*>(memory), sums);
   if (warp_of_thread() == 0) {
     const SoftmaxRow of_row =
         combine_slices(row.slices, scale, [&](std::int64_t i) { return sums[i]; });
-    if (lane_of_thread() == 0) shared.softmax = of_row;
+    if (lane_of_thread() == 0) softmax_of_row = of_row;
   }
   __syncthreads();  // the row's softmax is there
-  const SoftmaxRow softmax = shared.softmax;
+  const SoftmaxRow softmax = softmax_of_row;
   if (softmax.sum != softmax.sum) {
     if (threadIdx.x == 0) results.no_distribution(n);
     return;
   }
   const Unit unit(softmax, scale);
-  const Filter<Element> by{row, sums, unit, filter, by_slice, shared.selection};
+  const Filter<Element> by{row, sums, unit, filter, by_slice, space};
   const Threshold threshold = by(softmax.sum);
   const auto kept = [&](float x, int id) { return by.kept(threshold, x, id); };
   const Amount total = by.sum(threshold, kept);
   auto target = static_cast<Amount>(fmin(fmax(uniforms[n], 0.), 1.) * static_cast<double>(total));
   if (target >= total) target = total - 1;
   const Place place =
-      find(row.slices, target + 1, shared.selection, [&](int slice) { return by_slice[slice]; });
+      find(row.slices, target + 1, space, [&](int slice) { return by_slice[slice]; });
   if (warp_of_thread() != 0) return;
   const int token = pick(row, place.index, target - place.before, kept);
   if (lane_of_thread() != 0) return;
@@ -159,26 +167,36 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kLeastBlocks)
 
 // Launches ----------------------------------------------------------------------------------------
 
-/// As many threads as leave the fewest warps idle in the last round over the slices.
-int threads_for(std::int64_t slices, int most_warps) {
-  const std::int64_t rounds = ceil_div(slices, most_warps);
-  return static_cast<int>(ceil_div(slices, rounds)) * kWarp;
+/// As many warps as leave the fewest idle in the last round over the slices.
+int warps_for(std::int64_t slices, int most) {
+  return static_cast<int>(ceil_div(slices, ceil_div(slices, most)));
 }
 
 template <class Element>
 int sample(const Element* logits, std::int64_t rows, std::int64_t vocab, SamplingFilter filter,
            const double* uniforms, const Results& results, CudaStream stream) {
   if (vocab > kSampleMostVocab) return cudaErrorInvalidValue;
+  int granted = 0, major = 0;
+  const int error = device_limits(granted, major);
+  if (error) return error;
   const float scale = 1.f / filter.temperature;
   const std::int64_t slices = ceil_div(vocab, kSlice);
-  const auto bytes = static_cast<std::size_t>(slices) * sizeof(SliceSums);
-  if (!((filter.top_k > 0 && filter.top_k < vocab) || filter.top_p < 1 || filter.min_p > 0))
-    return launch({rows, threads_for(slices, rows > kFewRows ? kMostWarps : 2 * kMostWarps), bytes},
-                  stream, &sample_kernel<Element>, logits, vocab, scale, uniforms, results);
-  const std::size_t shared =
-      sizeof(Shared) + static_cast<std::size_t>(slices) * sizeof(Amount) + bytes;
-  return launch({rows, threads_for(slices, kMostWarps), shared}, stream,
-                &sample_filtered_kernel<Element>, logits, vocab, scale, filter, uniforms, results);
+  const bool filters =
+      (filter.top_k > 0 && filter.top_k < vocab) || filter.top_p < 1 || filter.min_p > 0;
+  const auto by_slices = static_cast<std::size_t>(slices) *
+                         (sizeof(SliceSums) + (filters ? sizeof(Amount) : std::size_t{0}));
+  const auto bytes = [&](int warps) {
+    return by_slices + (filters ? space_bytes<Element>(warps) : ring_bytes<Element>(warps));
+  };
+  int most = filters || rows > kFewRows ? kMostWarps<Element> : 2 * kMostWarps<Element>;
+  while (most > 1 && bytes(warps_for(slices, most)) + 1024 > static_cast<std::size_t>(granted))
+    --most;
+  const int warps = warps_for(slices, most);
+  const LaunchShape shape{rows, warps * kWarp, bytes(warps)};
+  return filters ? launch(shape, stream, &sample_filtered_kernel<Element>, logits, vocab, scale,
+                          filter, uniforms, results)
+                 : launch(shape, stream, &sample_kernel<Element>, logits, vocab, scale, uniforms,
+                          results);
 }
 
 __global__ void philox_uniforms_kernel(std::uint64_t seed, const std::int64_t* prompt_uids,

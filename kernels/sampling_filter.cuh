@@ -99,7 +99,8 @@ struct Filter {
                          static_cast<double>(unit.unit);
     const float low = fmaxf(unit.logit_of(share), among.logit);
     return Selector<Element, decltype(mass)>{row, sums, among, mass, by_slice, space}(
-        Bins<Element>(unit.max, unit.max - low, low), needed(total), listed);
+        Bins<Element>(unit.max, unit.max - low, low), needed(total), listed,
+        total > needed(total) ? total - needed(total) : 0);
   }
 
   /// The tokens that top-k and top-p keep.

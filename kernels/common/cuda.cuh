@@ -123,9 +123,23 @@ __device__ T warp_sum(T value) {
   return warp_reduce(value, [](T a, T b) { return a + b; });
 }
 
-/// Passes over NaN.
+/// Two sums in the time of one: neither waits for the other's lanes.
+template <class T>
+__device__ void warp_sums(T& a, T& b) {
+#pragma unroll
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const T other_a = __shfl_xor_sync(kAllLanes, a, mask);
+    const T other_b = __shfl_xor_sync(kAllLanes, b, mask);
+    a += other_a;
+    b += other_b;
+  }
+}
+
+/// Of values that are not NaN, by one instruction that compares whole numbers; -0 is below 0.
 __device__ inline float warp_max(float value) {
-  return warp_reduce(value, [](float a, float b) { return fmaxf(a, b); });
+  const int bits = static_cast<int>(__float_as_uint(value));
+  const int max = __reduce_max_sync(kAllLanes, bits < 0 ? bits ^ 0x7FFFFFFF : bits);
+  return __uint_as_float(static_cast<unsigned>(max < 0 ? max ^ 0x7FFFFFFF : max));
 }
 
 /// Sum over the lanes up to this one.

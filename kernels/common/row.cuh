@@ -1,5 +1,5 @@
 #pragma once
-#include "kernels/common/softmax.cuh"
+#include "kernels/common/copy.cuh"
 
 /// A row of logits as a block reads it, slice by slice, and a draw from one of its slices.
 namespace r1::kernels {
@@ -27,6 +27,31 @@ struct Row {
   template <class Body>
   __device__ void for_slices(const Body& body) const {
     for (int slice = warp_of_thread(); slice < slices; slice += warps_of_block()) body(slice);
+  }
+
+  /// Calls body(slice, its logits) for this warp's; the next ones are on their way meanwhile.
+  ///
+  /// @param rings  [warps, kRing, kSlice], shared memory
+  template <class Body>
+  __device__ void stream_slices(Element* rings, const Body& body) const {
+    Element* const ring = rings + warp_of_thread() * (kRing<Element> * kSlice);
+    const auto fetch = [&](int slice, int place) {
+      const bool any = slice < slices;
+      copy_slice(any ? logits + slice * kSlice : logits, any ? count(slice) : 0, aligned,
+                 ring + place * kSlice);
+    };
+    const int warps = warps_of_block();
+    int next = warp_of_thread();
+#pragma unroll
+    for (int place = 0; place < kRing<Element> - 1; ++place, next += warps) fetch(next, place);
+    int place = 0;
+    for (int slice = warp_of_thread(); slice < slices; slice += warps, next += warps) {
+      __syncwarp();  // all lanes are done with the place that is filled now
+      fetch(next, place == 0 ? kRing<Element> - 1 : place - 1);
+      wait_for_slice(kRing<Element> - 1);
+      body(slice, ring + place * kSlice);
+      place = place == kRing<Element> - 1 ? 0 : place + 1;
+    }
   }
 
   /// This lane's part of a slice, all of it on its way at once; -inf beyond the row.

@@ -22,7 +22,8 @@ struct Threshold {
   int last_tie;
 
   __device__ bool keeps(float x, int id) const {
-    return x > logit || (x == logit && id <= last_tie);
+    const int above = x > logit, ties = x == logit, in_time = id <= last_tie;
+    return (above | (ties & in_time)) != 0;  // no branch for every logit
   }
 };
 
@@ -87,7 +88,7 @@ __device__ Amount block_total(int count, Selection& space, const Value& value) {
 /// Where the running sum of value(i) reaches `needed` > 0; the last index where it never does.
 template <class Value>
 __device__ Place find(int count, Amount needed, Selection& space, const Value& value) {
-  const int each = static_cast<int>(ceil_div(count, static_cast<int>(blockDim.x)));
+  const int threads = static_cast<int>(blockDim.x), each = (count + threads - 1) / threads;
   const int begin = static_cast<int>(threadIdx.x) * each;
   const int end = begin + each < count ? begin + each : count;
   Amount sum = 0;
@@ -202,27 +203,35 @@ __device__ inline Amount bin_amount(const Selection& space, int bin) {
   return static_cast<Amount>(space.high[bin]) << 32 | space.low[bin];
 }
 
-/// Calls body(logit, id) for this thread's logits that are at least `low`. Most are not, so those
-/// that are, are read again, from L1; it keeps the body out of the vectors' registers.
-template <class Element, class Body>
-__device__ void for_tokens(const Row<Element>& row, const SliceSums* sums, float low,
-                           const Body& body) {
+/// Calls body(logit, id) for this thread's logits from `low` to `high`. Most are not, so those that
+/// are, are read again, from L1; it keeps the body out of the vectors' registers.
+///
+/// @param above  above(logit) -> Amount
+/// @return its sum over this thread's logits beyond `high`, of the slices that reach `low`
+template <class Element, class Above, class Body>
+__device__ Amount for_tokens(const Row<Element>& row, const SliceSums* sums, float low, float high,
+                             const Above& above, const Body& body) {
+  Amount sum = 0;
   row.for_slices([&](int slice) {
     if (sums[slice].max < low) return;
     float x[kSliceVectors][kVector];
     row.load(slice, x);
-    unsigned reached = 0;
+    unsigned inside = 0;
 #pragma unroll
     for (int v = 0; v < kSliceVectors; ++v)
 #pragma unroll
-      for (int i = 0; i < kVector; ++i)
-        reached |= static_cast<unsigned>(x[v][i] >= low) << (v * kVector + i);
-    for (; reached; reached &= reached - 1) {
-      const int at = __ffs(static_cast<int>(reached)) - 1;
+      for (int i = 0; i < kVector; ++i) {
+        const Amount amount = above(x[v][i]);
+        sum += x[v][i] > high ? amount : 0;
+        inside |= static_cast<unsigned>(x[v][i] >= low && x[v][i] <= high) << (v * kVector + i);
+      }
+    for (; inside; inside &= inside - 1) {
+      const int at = __ffs(static_cast<int>(inside)) - 1;
       const int id = id_of(slice, at / kVector, at % kVector);
       if (id < row.vocab) body(to_float(row.logits[id]), id);
     }
   });
+  return sum;
 }
 
 /// One selection.
@@ -235,20 +244,84 @@ struct Selector {
   Amount* by_slice;  // [slices]
   Selection& space;
 
-  /// Visits the bracket's tokens.
-  __device__ void visit(const Bins<Element>& bins) const {
+  __device__ void clear() const {
     for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += static_cast<int>(blockDim.x))
       space.low[bin] = space.high[bin] = 0;
     if (threadIdx.x == 0) space.listed = 0;
     __syncthreads();  // all is 0
-    for_tokens(row, sums, logit_of_key<Element>(bins.lowest), [&](float x, int id) {
-      if (!bins.has(x) || !among.keeps(x, id)) return;
+  }
+
+  /// Visits the bracket's tokens.
+  ///
+  /// @param above  as for_tokens says
+  template <class Above>
+  __device__ Amount visit(const Bins<Element>& bins, const Above& above) const {
+    clear();
+    const float low = logit_of_key<Element>(bins.lowest),
+                high = logit_of_key<Element>(bins.highest);
+    const Amount sum = for_tokens(row, sums, low, high, above, [&](float x, int id) {
+      if (!among.keeps(x, id)) return;
       add_to_bin(space, bins.bin_of(x), measure(x));
       if (*static_cast<volatile int*>(&space.listed) > kListed) return;
       const int at = atomicAdd(&space.listed, 1);
       if (at < kListed) space.list[at] = ordinal_of<Element>(x, id);
     });
     __syncthreads();  // histogram and list are complete
+    return sum;
+  }
+
+  /// A bracket that very likely holds the boundary, by a sample of every slice: what is left out
+  /// weighs little each, so an eighth of it tells its mass well, whatever a few tokens weigh above.
+  ///
+  /// @param bins      by logit
+  /// @param left_out  amount beyond the boundary
+  __device__ Bins<Element> guess(const Bins<Element>& bins, Amount left_out) const {
+    constexpr int kVectors = 16;       // of a slice's 128
+    constexpr double kDeviations = 4;  // to either side
+    clear();
+    const int threads = static_cast<int>(blockDim.x);
+    for (int i = static_cast<int>(threadIdx.x); i < row.slices * kVectors; i += threads) {
+      const int id = i / kVectors * kSlice + i % kVectors * kVector;
+      const int left = row.vocab - id;
+      if (left <= 0) break;
+      float x[kVector];
+      load_vector(row.logits + id, left, row.aligned, -kInfinity, x);
+#pragma unroll
+      for (int j = 0; j < kVector; ++j) {
+        if (j >= left || !among.keeps(x[j], id + j)) continue;
+        const Amount amount = measure(x[j]);
+        if (amount) add_to_bin(space, bins.bin_of(x[j]), amount);
+      }
+    }
+    __syncthreads();  // the histogram is complete
+    const auto of_bin = [&](int bin) { return bin_amount(space, bin); };
+    const double all = static_cast<double>(block_total(kBins, space, of_bin));
+    const int rest = row.vocab - (row.slices - 1) * kSlice, most = kVectors * kVector;
+    const int sampled = (row.slices - 1) * most + (rest < most ? rest : most);
+    const double share = static_cast<double>(sampled) / row.vocab;
+    /// The first bin with at most this amount beyond it, as far as the sample knows.
+    const auto bin_before = [&](double amount) {
+      const double needed = all - amount * share;
+      return find(kBins, needed > 1 ? static_cast<Amount>(needed) : 1, space, of_bin).index;
+    };
+    const auto edge = [&](int bin) { return bins.max - static_cast<float>(bin) / bins.per_logit; };
+    const double out = static_cast<double>(left_out);
+    double error = 0;
+    int first = 0, last = 0;
+#pragma unroll 1
+    for (int i = 0; i < 3; ++i) {  // about the boundary, then to both sides of it
+      last = bin_before(i == 2 ? out - error : out + error);
+      if (i == 0)
+        error = kDeviations * sqrt(out * static_cast<double>(measure(edge(last))) / share);
+      else if (i == 1)
+        first = last;
+    }
+    const float low = logit_of_key<Element>(bins.lowest);
+    const float to = last == kBins - 1 ? low : fmaxf(edge(last + 1), low);
+    // Logits that there are, so that none of them is in no bin.
+    const float high = logit_of_key<Element>(key_of<Element>(edge(first)));
+    const float end = fminf(logit_of_key<Element>(key_of<Element>(to)), high);
+    return Bins<Element>(high, high - end, end);
   }
 
   /// The tie that completes the amount, of those of one value.
@@ -274,14 +347,48 @@ struct Selector {
     return {logit, pick(row, place.index, ties - place.before - 1, is_tie)};
   }
 
+  /// Narrows the bracket by a guess.
+  ///
+  /// @param above  of what is beyond the bracket
+  /// @return whether histogram and list are those of the bracket
+  __device__ bool narrow(Bins<Element>& bins, Amount needed, Amount left_out, Amount& above) const {
+    const Bins<Element> guessed = guess(bins, left_out);
+    const Amount own = visit(guessed, measure);
+    const Amount beyond =
+        block_total(static_cast<int>(blockDim.x), space, [&](int) { return own; });
+    if (beyond >= needed) {
+      bins.lowest = guessed.highest + 1;
+      bins.by_key();
+      return false;
+    }
+    above = beyond;
+    if (guessed.lowest > bins.lowest) {
+      const Amount inside =
+          block_total(kBins, space, [&](int bin) { return bin_amount(space, bin); });
+      if (above + inside < needed) {
+        above += inside;
+        bins.highest = guessed.lowest - 1;
+        bins.by_key();
+        return false;
+      }
+    }
+    bins = guessed;
+    return true;
+  }
+
   /// The smallest set of largest logits that measures `needed` > 0. Where it was the list that
   /// decided, `listed` says how many of the list, from its beginning, are all there are in the set.
-  __device__ Threshold operator()(Bins<Element> bins, Amount needed, int& listed) const {
-    constexpr int kRounds = 5;  // one by logit, then 11 bits of the key at a time
+  ///
+  /// @param left_out  the amount beyond it, where that is known and most tokens are candidates
+  __device__ Threshold operator()(Bins<Element> bins, Amount needed, int& listed,
+                                  Amount left_out = 0) const {
+    constexpr int kRounds = 6;  // one by a guess, one by logit, then 11 bits of the key at a time
     Amount above = 0;
     listed = 0;
-    for (int round = 0; round < kRounds && bins.lowest < bins.highest; ++round) {
-      visit(bins);
+    bool visited = left_out > 0 && bins.per_logit > 0 && narrow(bins, needed, left_out, above);
+    for (int round = 0; round < kRounds && (visited || bins.lowest < bins.highest); ++round) {
+      if (!visited) visit(bins, [](float) -> Amount { return 0; });
+      visited = false;
       const int count = space.listed;
       if (count <= kListed) {
         sort(space.list, count);

@@ -87,15 +87,9 @@ __device__ void for_vectors(std::int64_t count, const Body& body) {
   }
 }
 
-/// The sums of a slice of `count` <= 1,024 logits, in every lane.
-template <class Element>
-__device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float scale,
-                                bool aligned) {
-  float x[kSliceVectors][kVector];
+/// The sums of a slice, in every lane, each of which has its vectors.
+__device__ inline SliceSums slice_sums(const float (&x)[kSliceVectors][kVector], float scale) {
   float max = -kInfinity;
-  for_vectors(count, [&](int v, int at, std::int64_t left) {
-    load_vector(logits + at, left, aligned, -kInfinity, x[v]);
-  });
 #pragma unroll
   for (int v = 0; v < kSliceVectors; ++v)
 #pragma unroll
@@ -104,9 +98,19 @@ __device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float
   const float origin = sums.max == -kInfinity ? 0.f : sums.max;
 #pragma unroll
   for (int v = 0; v < kSliceVectors; ++v) add_weights(x[v], origin, scale, sums);
-  sums.weights = warp_sum(sums.weights);
-  sums.products = warp_sum(sums.products);
+  warp_sums(sums.weights, sums.products);
   return sums;
+}
+
+/// The sums of a slice of `count` <= 1,024 logits, in every lane.
+template <class Element>
+__device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float scale,
+                                bool aligned) {
+  float x[kSliceVectors][kVector];
+  for_vectors(count, [&](int v, int at, std::int64_t left) {
+    load_vector(logits + at, left, aligned, -kInfinity, x[v]);
+  });
+  return slice_sums(x, scale);
 }
 
 /// What a slice's sums are multiplied by, relative to the row's maximum; and the step between the

@@ -78,6 +78,11 @@ inline bool __any_sync(unsigned mask, bool holds) { return __ballot_sync(mask, h
 inline bool __all_sync(unsigned mask, bool holds) {
   return __ballot_sync(mask, holds) == emulation::lanes();
 }
+inline int __reduce_max_sync(unsigned, int value) {
+  for (int mask = 16; mask > 0; mask /= 2)
+    value = std::max(value, emulation::exchange(value, emulation::lane() ^ mask));
+  return value;
+}
 inline int __syncthreads_or(int holds) { return emulation::sum_of_block(holds != 0) > 0; }
 inline int __syncthreads_count(int holds) { return emulation::sum_of_block(holds != 0); }
 
