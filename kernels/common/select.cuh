@@ -14,7 +14,8 @@ namespace r1::kernels {
 using Amount = unsigned long long;
 
 constexpr int kBins = 2048;
-constexpr int kListed = 2048;  // tokens; a power of 2
+constexpr int kListed = 8192;  // tokens
+constexpr int kSorted = 2048;  // of them at most; a power of 2
 
 /// The tokens kept: every logit above `logit`, and those equal to it up to id `last_tie`.
 struct Threshold {
@@ -35,11 +36,17 @@ struct Place {
 
 /// What the threads of a block share.
 struct Selection {
-  unsigned low[kBins], high[kBins];  // halves of each bin's amount
-  Amount list[kListed];              // of ordinals
+  union {
+    struct {
+      unsigned low[kBins], high[kBins];  // halves of each bin's amount
+    } bins;
+    Amount few[kSorted];  // ordinals of the tokens in the bin that was found
+  };
+  Amount list[kListed];  // of ordinals
   Amount warps[kWarp];
   Place place;
-  int listed;  // tokens that should be in the list, more than it holds perhaps
+  int listed;   // tokens that should be in the list, more than it holds perhaps
+  int counted;  // likewise of the few
 };
 
 /// Order-preserving whole number of a logit; -0 and 0 are equal.
@@ -195,12 +202,12 @@ struct Bins {
 __device__ inline void add_to_bin(Selection& space, int bin, Amount amount) {
   const auto low = static_cast<unsigned>(amount);
   auto high = static_cast<unsigned>(amount >> 32);
-  high += atomicAdd(&space.low[bin], low) > 0xFFFFFFFFu - low;  // the carry
-  if (high) atomicAdd(&space.high[bin], high);
+  high += atomicAdd(&space.bins.low[bin], low) > 0xFFFFFFFFu - low;  // the carry
+  if (high) atomicAdd(&space.bins.high[bin], high);
 }
 
 __device__ inline Amount bin_amount(const Selection& space, int bin) {
-  return static_cast<Amount>(space.high[bin]) << 32 | space.low[bin];
+  return static_cast<Amount>(space.bins.high[bin]) << 32 | space.bins.low[bin];
 }
 
 /// Calls body(logit, id) for this thread's logits from `low` to `high`. Most are not, so those that
@@ -246,7 +253,7 @@ struct Selector {
 
   __device__ void clear() const {
     for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += static_cast<int>(blockDim.x))
-      space.low[bin] = space.high[bin] = 0;
+      space.bins.low[bin] = space.bins.high[bin] = 0;
     if (threadIdx.x == 0) space.listed = 0;
     __syncthreads();  // all is 0
   }
@@ -376,6 +383,19 @@ struct Selector {
     return true;
   }
 
+  /// Copies a bin's tokens of the list over the histogram. @return how many should be there
+  __device__ int list_bin(const Bins<Element>& bins, int bin, int count) const {
+    if (threadIdx.x == 0) space.counted = 0;
+    __syncthreads();  // the count is 0
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
+      if (bins.bin_of(threshold_of<Element>(space.list[i]).logit) != bin) continue;
+      const int at = atomicAdd(&space.counted, 1);
+      if (at < kSorted) space.few[at] = space.list[i];
+    }
+    __syncthreads();  // all are there
+    return space.counted;
+  }
+
   /// The smallest set of largest logits that measures `needed` > 0. Where it was the list that
   /// decided, `listed` says how many of the list, from its beginning, are all there are in the set.
   ///
@@ -383,6 +403,9 @@ struct Selector {
   __device__ Threshold operator()(Bins<Element> bins, Amount needed, int& listed,
                                   Amount left_out = 0) const {
     constexpr int kRounds = 6;  // one by a guess, one by logit, then 11 bits of the key at a time
+    const auto of_ordinal = [&](const Amount* list) {
+      return [this, list](int i) { return measure(threshold_of<Element>(list[i]).logit); };
+    };
     Amount above = 0;
     listed = 0;
     bool visited = left_out > 0 && bins.per_logit > 0 && narrow(bins, needed, left_out, above);
@@ -390,16 +413,20 @@ struct Selector {
       if (!visited) visit(bins, [](float) -> Amount { return 0; });
       visited = false;
       const int count = space.listed;
-      if (count <= kListed) {
+      if (count == 0) return among;  // rounding asks for more than there is
+      if (above == 0 && count <= kSorted) {
         sort(space.list, count);
-        const Place place = find(count, needed - above, space, [&](int i) {
-          return measure(threshold_of<Element>(space.list[i]).logit);
-        });
-        if (above == 0) listed = place.index + 1;
-        return threshold_of<Element>(space.list[place.index]);
+        listed = find(count, needed, space, of_ordinal(space.list)).index + 1;
+        return threshold_of<Element>(space.list[listed - 1]);
       }
       const Place place =
           find(kBins, needed - above, space, [&](int bin) { return bin_amount(space, bin); });
+      const int few = count <= kListed ? list_bin(bins, place.index, count) : 0;
+      if (few > 0 && few <= kSorted) {
+        sort(space.few, few);
+        const Place last = find(few, needed - above - place.before, space, of_ordinal(space.few));
+        return threshold_of<Element>(space.few[last.index]);
+      }
       above += place.before;
       bins.enter(place.index);
     }
