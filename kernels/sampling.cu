@@ -146,9 +146,14 @@ __global__ void __launch_bounds__(kMostWarps<Element>* kWarp, kLeastBlocks)
   }
   const Unit unit(softmax, scale);
   const Filter<Element> by{row, sums, unit, filter, by_slice, space};
+  if (threadIdx.x == 0) space.summed = 0;
+  __syncthreads();  // it is 0
   const Threshold threshold = by(softmax.sum);
   const auto kept = [&](float x, int id) { return by.kept(threshold, x, id); };
-  const Amount total = by.sum(threshold, kept);
+  const Amount total =
+      space.summed && !(filter.min_p > 0)
+          ? block_total(row.slices, space, [&](int slice) { return by_slice[slice]; })
+          : by.sum(threshold, kept);
   auto target = static_cast<Amount>(fmin(fmax(uniforms[n], 0.), 1.) * static_cast<double>(total));
   if (target >= total) target = total - 1;
   const Place place =
@@ -188,7 +193,9 @@ int sample(const Element* logits, std::int64_t rows, std::int64_t vocab, Samplin
   const auto bytes = [&](int warps) {
     return by_slices + (filters ? space_bytes<Element>(warps) : ring_bytes<Element>(warps));
   };
-  int most = filters || rows > kFewRows ? kMostWarps<Element> : 2 * kMostWarps<Element>;
+  int most = filters           ? kMostWarps<Element>
+             : rows > kFewRows ? kMostWarps<Element>
+                               : 2 * kMostWarps<Element>;
   while (most > 1 && bytes(warps_for(slices, most)) + 1024 > static_cast<std::size_t>(granted))
     --most;
   const int warps = warps_for(slices, most);

@@ -75,7 +75,7 @@ struct Filter {
     const auto one = [](float) -> Amount { return 1; };
     const Bins<Element> bins(unit.max, low == -kInfinity ? kSpan : unit.max - low, low);
     return Selector<Element, decltype(one)>{row, sums, among, one, by_slice, space}(
-        bins, static_cast<Amount>(by.top_k), listed);
+        bins, static_cast<Amount>(by.top_k), listed, 0);
   }
 
   __device__ Amount needed(Amount total) const {
@@ -104,6 +104,8 @@ struct Filter {
   }
 
   /// The tokens that top-k and top-p keep.
+  ///
+  /// Where space.summed says so, by_slice has their amounts already.
   __device__ Threshold operator()(double sum_of_weights) const {
     Threshold threshold{-kInfinity, row.vocab - 1};
     const bool by_count = by.top_k > 0 && by.top_k < row.vocab;

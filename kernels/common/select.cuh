@@ -14,7 +14,8 @@ namespace r1::kernels {
 using Amount = unsigned long long;
 
 constexpr int kBins = 2048;
-constexpr int kListed = 2048;  // tokens; a power of 2
+constexpr int kListed = 8192;  // tokens
+constexpr int kSorted = 2048;  // of them at most; a power of 2
 
 /// The tokens kept: every logit above `logit`, and those equal to it up to id `last_tie`.
 struct Threshold {
@@ -35,11 +36,18 @@ struct Place {
 
 /// What the threads of a block share.
 struct Selection {
-  unsigned low[kBins], high[kBins];  // halves of each bin's amount
-  Amount list[kListed];              // of ordinals
+  union {
+    struct {
+      unsigned low[kBins], high[kBins];  // halves of each bin's amount
+    } bins;
+    Amount few[kSorted];  // ordinals of the tokens in the bin that was found
+  };
+  Amount list[kListed];  // of ordinals
   Amount warps[kWarp];
   Place place;
-  int listed;  // tokens that should be in the list, more than it holds perhaps
+  int listed;   // tokens that should be in the list, more than it holds perhaps
+  int counted;  // likewise of the few
+  int summed;   // whether by_slice has what is kept
 };
 
 /// Order-preserving whole number of a logit; -0 and 0 are equal.
@@ -195,23 +203,21 @@ struct Bins {
 __device__ inline void add_to_bin(Selection& space, int bin, Amount amount) {
   const auto low = static_cast<unsigned>(amount);
   auto high = static_cast<unsigned>(amount >> 32);
-  high += atomicAdd(&space.low[bin], low) > 0xFFFFFFFFu - low;  // the carry
-  if (high) atomicAdd(&space.high[bin], high);
+  high += atomicAdd(&space.bins.low[bin], low) > 0xFFFFFFFFu - low;  // the carry
+  if (high) atomicAdd(&space.bins.high[bin], high);
 }
 
 __device__ inline Amount bin_amount(const Selection& space, int bin) {
-  return static_cast<Amount>(space.high[bin]) << 32 | space.low[bin];
+  return static_cast<Amount>(space.bins.high[bin]) << 32 | space.bins.low[bin];
 }
 
 /// Calls body(logit, id) for this thread's logits from `low` to `high`. Most are not, so those that
 /// are, are read again, from L1; it keeps the body out of the vectors' registers.
 ///
-/// @param above  above(logit) -> Amount
-/// @return its sum over this thread's logits beyond `high`, of the slices that reach `low`
+/// @param above  above(slice, logits), of the slices that reach `low`; to be called by whole warps
 template <class Element, class Above, class Body>
-__device__ Amount for_tokens(const Row<Element>& row, const SliceSums* sums, float low, float high,
-                             const Above& above, const Body& body) {
-  Amount sum = 0;
+__device__ void for_tokens(const Row<Element>& row, const SliceSums* sums, float low, float high,
+                           const Above& above, const Body& body) {
   row.for_slices([&](int slice) {
     if (sums[slice].max < low) return;
     float x[kSliceVectors][kVector];
@@ -220,18 +226,15 @@ __device__ Amount for_tokens(const Row<Element>& row, const SliceSums* sums, flo
 #pragma unroll
     for (int v = 0; v < kSliceVectors; ++v)
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) {
-        const Amount amount = above(x[v][i]);
-        sum += x[v][i] > high ? amount : 0;
+      for (int i = 0; i < kVector; ++i)
         inside |= static_cast<unsigned>(x[v][i] >= low && x[v][i] <= high) << (v * kVector + i);
-      }
+    above(slice, x);
     for (; inside; inside &= inside - 1) {
       const int at = __ffs(static_cast<int>(inside)) - 1;
       const int id = id_of(slice, at / kVector, at % kVector);
       if (id < row.vocab) body(to_float(row.logits[id]), id);
     }
   });
-  return sum;
 }
 
 /// One selection.
@@ -246,7 +249,7 @@ struct Selector {
 
   __device__ void clear() const {
     for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += static_cast<int>(blockDim.x))
-      space.low[bin] = space.high[bin] = 0;
+      space.bins.low[bin] = space.bins.high[bin] = 0;
     if (threadIdx.x == 0) space.listed = 0;
     __syncthreads();  // all is 0
   }
@@ -255,11 +258,11 @@ struct Selector {
   ///
   /// @param above  as for_tokens says
   template <class Above>
-  __device__ Amount visit(const Bins<Element>& bins, const Above& above) const {
+  __device__ void visit(const Bins<Element>& bins, const Above& above) const {
     clear();
     const float low = logit_of_key<Element>(bins.lowest),
                 high = logit_of_key<Element>(bins.highest);
-    const Amount sum = for_tokens(row, sums, low, high, above, [&](float x, int id) {
+    for_tokens(row, sums, low, high, above, [&](float x, int id) {
       if (!among.keeps(x, id)) return;
       add_to_bin(space, bins.bin_of(x), measure(x));
       if (*static_cast<volatile int*>(&space.listed) > kListed) return;
@@ -267,7 +270,6 @@ struct Selector {
       if (at < kListed) space.list[at] = ordinal_of<Element>(x, id);
     });
     __syncthreads();  // histogram and list are complete
-    return sum;
   }
 
   /// A bracket that very likely holds the boundary, by a sample of every slice: what is left out
@@ -353,9 +355,25 @@ struct Selector {
   /// @return whether histogram and list are those of the bracket
   __device__ bool narrow(Bins<Element>& bins, Amount needed, Amount left_out, Amount& above) const {
     const Bins<Element> guessed = guess(bins, left_out);
-    const Amount own = visit(guessed, measure);
+    const float high = logit_of_key<Element>(guessed.highest);
+    const int threads = static_cast<int>(blockDim.x);
+    for (int slice = static_cast<int>(threadIdx.x); slice < row.slices; slice += threads)
+      by_slice[slice] = 0;
+    __syncthreads();  // all is 0
+    visit(guessed, [&](int slice, const float (&x)[kSliceVectors][kVector]) {
+      Amount sum = 0;
+#pragma unroll
+      for (int v = 0; v < kSliceVectors; ++v)
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) {
+          const Amount amount = measure(x[v][i]);
+          sum += x[v][i] > high ? amount : 0;
+        }
+      sum = warp_sum(sum);
+      if (lane_of_thread() == 0) by_slice[slice] = sum;
+    });
     const Amount beyond =
-        block_total(static_cast<int>(blockDim.x), space, [&](int) { return own; });
+        block_total(row.slices, space, [&](int slice) { return by_slice[slice]; });
     if (beyond >= needed) {
       bins.lowest = guessed.highest + 1;
       bins.by_key();
@@ -376,30 +394,68 @@ struct Selector {
     return true;
   }
 
+  /// Adds what is kept of the list to the slices' amounts.
+  ///
+  /// @param count  0: the slices' amounts aren't those beyond the list's bracket
+  __device__ Threshold finish(const Threshold& threshold, int count) const {
+    if (count == 0) return threshold;
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
+      const Threshold token = threshold_of<Element>(space.list[i]);
+      if (threshold.keeps(token.logit, token.last_tie))
+        atomicAdd(&by_slice[token.last_tie / kSlice], measure(token.logit));
+    }
+    if (threadIdx.x == 0) space.summed = 1;
+    __syncthreads();  // all are added
+    return threshold;
+  }
+
+  /// Copies a bin's tokens of the list over the histogram. @return how many should be there
+  __device__ int list_bin(const Bins<Element>& bins, int bin, int count) const {
+    if (threadIdx.x == 0) space.counted = 0;
+    __syncthreads();  // the count is 0
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) {
+      if (bins.bin_of(threshold_of<Element>(space.list[i]).logit) != bin) continue;
+      const int at = atomicAdd(&space.counted, 1);
+      if (at < kSorted) space.few[at] = space.list[i];
+    }
+    __syncthreads();  // all are there
+    return space.counted;
+  }
+
   /// The smallest set of largest logits that measures `needed` > 0. Where it was the list that
   /// decided, `listed` says how many of the list, from its beginning, are all there are in the set.
   ///
   /// @param left_out  the amount beyond it, where that is known and most tokens are candidates
+  ///
+  /// Where a guess was right, by_slice has what is kept, and space.summed says so.
   __device__ Threshold operator()(Bins<Element> bins, Amount needed, int& listed,
-                                  Amount left_out = 0) const {
+                                  Amount left_out) const {
     constexpr int kRounds = 6;  // one by a guess, one by logit, then 11 bits of the key at a time
+    const auto of_ordinal = [&](const Amount* list) {
+      return [this, list](int i) { return measure(threshold_of<Element>(list[i]).logit); };
+    };
     Amount above = 0;
     listed = 0;
     bool visited = left_out > 0 && bins.per_logit > 0 && narrow(bins, needed, left_out, above);
     for (int round = 0; round < kRounds && (visited || bins.lowest < bins.highest); ++round) {
-      if (!visited) visit(bins, [](float) -> Amount { return 0; });
+      const bool first = visited;
       visited = false;
+      if (!first) visit(bins, [](int, const float (&)[kSliceVectors][kVector]) {});
       const int count = space.listed;
-      if (count <= kListed) {
+      if (count == 0) return among;  // rounding asks for more than there is
+      if (above == 0 && count <= kSorted) {
         sort(space.list, count);
-        const Place place = find(count, needed - above, space, [&](int i) {
-          return measure(threshold_of<Element>(space.list[i]).logit);
-        });
-        if (above == 0) listed = place.index + 1;
-        return threshold_of<Element>(space.list[place.index]);
+        listed = find(count, needed, space, of_ordinal(space.list)).index + 1;
+        return finish(threshold_of<Element>(space.list[listed - 1]), first ? count : 0);
       }
       const Place place =
           find(kBins, needed - above, space, [&](int bin) { return bin_amount(space, bin); });
+      const int few = count <= kListed ? list_bin(bins, place.index, count) : 0;
+      if (few > 0 && few <= kSorted) {
+        sort(space.few, few);
+        const Place last = find(few, needed - above - place.before, space, of_ordinal(space.few));
+        return finish(threshold_of<Element>(space.few[last.index]), first ? count : 0);
+      }
       above += place.before;
       bins.enter(place.index);
     }
