@@ -10,8 +10,7 @@ __global__ void __launch_bounds__(256)
   const SliceOf at(vocab, per_row);
   if (at.count <= 0) return;  // whole warps leave together
   const Element* const row = logits + at.row * vocab;
-  const SliceSums slice =
-      slice_sums(row + at.begin, at.count, scale, is_aligned(logits, vocab));
+  const SliceSums slice = slice_sums(row + at.begin, at.count, scale, is_aligned(logits, vocab));
   if (lane_of_thread() == 0) sums[at.row * slices + at.slice] = slice;
 }
 

@@ -44,8 +44,16 @@ struct Tokens {
 
 GrpoLossOptions options(Surrogate surrogate, KlEstimator estimator, bool sequence_ratio = false) {
   const bool clips = surrogate == Surrogate::clipped;
-  return {surrogate, clips ? 0.8 : -kInf, surrogate == Surrogate::sapo ? kInf : 1.28, kInf, 1., 1.05,
-          0.04,      estimator,           clips,          sequence_ratio};
+  return {surrogate,
+          clips ? 0.8 : -kInf,
+          surrogate == Surrogate::sapo ? kInf : 1.28,
+          kInf,
+          1.,
+          1.05,
+          0.04,
+          estimator,
+          clips,
+          sequence_ratio};
 }
 
 std::vector<GrpoLossOptions> variants() {
@@ -70,9 +78,9 @@ TEST(CudaGrpoLoss, AgreesWithTheCpu) {
     all.push_back(options(Surrogate::clipped, KlEstimator::k3, true));
     for (const GrpoLossOptions& it : all) {
       std::vector<double> expected_gradient(logprobs.size());
-      const GrpoLossSums expected = R1_CPU(grpo_loss_cpu)(
-          logprobs.data(), tokens.all(), tokens.starts.data(), tokens.sequences(), it,
-          expected_gradient.data());
+      const GrpoLossSums expected =
+          R1_CPU(grpo_loss_cpu)(logprobs.data(), tokens.all(), tokens.starts.data(),
+                                tokens.sequences(), it, expected_gradient.data());
       const std::vector<double> actual = in_both_orders([&] {
         std::vector<double> result(logprobs.size() + kLossSums);
         std::vector<double> workspace(tokens.starts.size() * kLossSums);
@@ -100,9 +108,8 @@ std::vector<double> exact(const std::vector<float>& logits, std::int64_t M, std:
   R1_CPU(token_logprobs_f64_cpu)
   (wide.data(), tokens.ids.data(), M, vocab, 1. / 0.7, logprobs.data(), entropies.data(),
    statistics.data());
-  const GrpoLossSums sums =
-      R1_CPU(grpo_loss_cpu)(logprobs.data(), of_tokens, tokens.starts.data(), tokens.sequences(),
-                            it, gradient.data());
+  const GrpoLossSums sums = R1_CPU(grpo_loss_cpu)(logprobs.data(), of_tokens, tokens.starts.data(),
+                                                  tokens.sequences(), it, gradient.data());
   double entropy = 0;
   for (std::size_t m = 0; m < count; ++m) {
     if (tokens.weights[m] == 0) continue;

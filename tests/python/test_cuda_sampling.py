@@ -1,5 +1,8 @@
 """The GPU's sampler: the oracle's sets, the CPU's tokens and numbers, the scorer's bits."""
 
+import warnings
+from contextlib import contextmanager
+
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -184,18 +187,28 @@ def test_rows_beyond_two_billion_logits():
     assert sample_tokens(logits_NV[-200:], uniforms(200), top_p=0.9)[0][-1] == 77_777
 
 
+@contextmanager
+def waiting_is_an_error():
+    """Have torch raise where the host waits for the device; to say so is a warning of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def test_it_works_on_torchs_stream_and_waits_for_nothing():
     logits_NV, draws = normal(64, 151_936, seed=7), uniforms(64)
     expected = sample_tokens(logits_NV, draws, top_p=0.9)
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            moved = logits_NV * 2 / 2  # on the same stream, before the draw
-            results = sample_tokens(moved, draws, top_p=0.9)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    with torch.cuda.stream(stream), waiting_is_an_error():
+        moved = logits_NV * 2 / 2  # on the same stream, before the draw
+        results = sample_tokens(moved, draws, top_p=0.9)
     stream.synchronize()
     assert torch.equal(results[0], expected[0])
 
