@@ -1,4 +1,4 @@
-"""libr1cuda.so: found beside the module, and readable about what it finds, with a GPU or without."""
+"""libr1cuda.so: found beside the module, and readable about what it finds, GPU or not."""
 
 from pathlib import Path
 
