@@ -75,8 +75,8 @@ R1_CUDA_API int grpo_loss_cuda(const double* logprobs, const GrpoTokens& tokens,
 
 /// On the GPU: the loss of M rows of logits, with a ratio per token, and its gradient with respect
 /// to the logits, minus `entropy_weight` times the entropies. A row lies in the shared memory of
-/// one block, or of a cluster of up to eight, from the only read of its logits to the only write of
-/// their gradient; rows beyond that (V over 860k in bf16) are read twice. Rows that do not count
+/// one block, or of a cluster of up to sixteen, from the only read of its logits to the only write
+/// of their gradient; rows beyond that (V over 900k in bf16) are read twice. Rows that do not count
 /// are not read, and their gradient is 0.
 ///
 /// Traffic:  one read and one write of [M, V]. Memory-bound: two exponentials a logit.
