@@ -22,11 +22,11 @@ for step in $STEPS; do
   say "$step"
   case $step in
     build)
-      boost=(); [ -d .gpu/include ] && boost=("-DBOOST_INCLUDE_DIR=$PWD/.gpu/include")
+      mkdir -p build; boost=(); [ -d .gpu/include ] && boost=("-DBOOST_INCLUDE_DIR=$PWD/.gpu/include")
       cmake -S . -B build/gpu -G Ninja -DPython_EXECUTABLE="$(command -v $PYTHON)" -DR1CORE_CUDA=ON \
-        -DCMAKE_BUILD_TYPE=Release "${boost[@]}" >build-gpu.log
-      cmake --build build/gpu >>build-gpu.log || { tail -40 build-gpu.log; exit 1; }
-      cuobjdump --dump-resource-usage python/r1core/libr1cuda.so 2>/dev/null >"$OUT/resources.txt" || true
+        -DCMAKE_BUILD_TYPE=Release "${boost[@]}" >build/gpu.log
+      cmake --build build/gpu >>build/gpu.log || { tail -40 build/gpu.log; exit 1; }
+      cuobjdump --dump-resource-usage python/r1core/libr1cuda.so 2>/dev/null >build/gpu-resources.txt || true
       $PYTHON -m r1core doctor || true ;;
     test)
       $PYTHON -m pytest -m cuda -q -p no:cacheprovider --durations=8 || failed=1 ;;
