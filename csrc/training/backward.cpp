@@ -20,6 +20,7 @@ void Backward::run(int rank, Team& team) noexcept {
   Worker worker;
   forward_.prepare(worker, rank, team);
   const Crew& crew = worker.crew;
+  if (embedding_) engine::fill_zero(crew, gradients_[0]);  // tokens that do not occur
   from_targets(worker);
   for (std::size_t layer = spec_.layers.size(); layer-- > first_layer_;) {
     if (forward_.keep_ == Keep::layers) {

@@ -1,5 +1,4 @@
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
@@ -15,14 +14,10 @@ class Sinks {
   Sinks(const std::vector<bool>& wanted, Gradients& gradients)
       : wanted_(wanted), gradients_(gradients) {}
 
-  /// Null where nobody wants it. `zeros` where not every element is written.
-  float* next(const at::Tensor& parameter, bool zeros = false) {
+  /// Null where nobody wants it.
+  float* next(const at::Tensor& parameter) {
     const bool wanted = wanted_[gradients_.size()];
-    if (!wanted)
-      gradients_.emplace_back();
-    else
-      gradients_.push_back(zeros ? at::zeros(parameter.sizes(), at::kFloat)
-                                 : at::empty(parameter.sizes(), at::kFloat));
+    gradients_.push_back(wanted ? at::empty(parameter.sizes(), at::kFloat) : at::Tensor());
     any_ |= wanted;
     return wanted ? gradients_.back().mutable_data_ptr<float>() : nullptr;
   }
@@ -85,7 +80,7 @@ Backward::Backward(Forward& forward, const float* grad_hidden, const std::vector
 void Backward::allocate_gradients(const std::vector<bool>& wanted) {
   Sinks sinks(wanted, gradients_);
   const std::size_t count = spec_.layers.size();
-  embedding_ = sinks.next(spec_.embedding, true);
+  embedding_ = sinks.next(spec_.embedding);
   first_layer_ = embedding_ ? 0 : count;
   for (std::size_t i = 0; i < count; ++i) {
     const LayerSpec& layer = spec_.layers[i];

@@ -1,6 +1,6 @@
 #include "csrc/training/head_gradient.h"
 
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 
@@ -38,7 +38,7 @@ HeadGradient::HeadGradient(const Linear& head, const at::Tensor& hidden,
 void HeadGradient::allocate(const at::Tensor& hidden, const std::vector<bool>& wanted) {
   const auto next = [&](const at::Tensor& like) -> float* {
     const bool want = wanted[gradients_.size()];
-    gradients_.push_back(want ? at::zeros(like.sizes(), at::kFloat) : at::Tensor());
+    gradients_.push_back(want ? at::empty(like.sizes(), at::kFloat) : at::Tensor());
     return want ? gradients_.back().mutable_data_ptr<float>() : nullptr;
   };
   grad_hidden_ = next(hidden);
@@ -61,6 +61,10 @@ void HeadGradient::run_chunks(const Crew& crew, const Differentiate& differentia
                 Buffer(kGroup * width_ * kLanes),
                 Buffer(head_.low_rank ? kGroup * head_.low_rank->rank() * kLanes : 0)};
   const std::int64_t panels = engine::panels_of(rows_.size());
+  // Rows without a gradient; and without any row the sums below do not begin.
+  for (std::size_t i = 0; i < (panels > 0 ? 1 : gradients_.size()); ++i)
+    engine::fill_zero(crew, gradients_[i]);
+  crew.meet();
   for (std::int64_t first = 0; first < panels; first += chunk_) {
     const std::int64_t count = std::min(chunk_, panels - first);
     const Range mine = crew.share(count);

@@ -12,17 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from r1core import _C
+from r1core import _C, torch_threads
 from r1core.decoder_spec import decoder_parameters, head_parameters, head_spec, headless_spec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-SMALL_MODEL = 2**22
-"""Parameters; about what a cache holds of their gradients."""
-
-_torch_threads: int | None = None  # while a backward pass has torch on one
 
 
 class _CompletionHidden(torch.autograd.Function):
@@ -44,7 +38,7 @@ class _CompletionHidden(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_hidden_MH: Tensor) -> tuple[Tensor | None, ...]:
         tape, *parameters = ctx.saved_tensors
-        accumulate_on_one_thread(parameters)
+        torch_threads.accumulate_on_one_thread(parameters)
         wanted = list(ctx.needs_input_grad[2:])
         gradients = tape.forward.backward(grad_hidden_MH.contiguous(), wanted)
         if ctx.padding_idx is not None and gradients[0] is not None:
@@ -74,7 +68,7 @@ class _HeadLogprobs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_logprobs_M: Tensor, grad_entropies_M: Tensor) -> tuple[Any, ...]:
         hidden_MH, tokens_M, statistics, *parameters = ctx.saved_tensors
-        accumulate_on_one_thread(parameters)
+        torch_threads.accumulate_on_one_thread(parameters)
         grad_hidden_MH, *gradients = _C.head_logprobs_backward(
             ctx.head,
             hidden_MH,
@@ -87,27 +81,6 @@ class _HeadLogprobs(torch.autograd.Function):
             ctx.threads,
         )
         return (grad_hidden_MH, None, None, None, None, *like(gradients, parameters))
-
-
-def accumulate_on_one_thread(parameters: Sequence[Tensor]) -> None:
-    """Have torch add small gradients to `.grad` on this thread, until the backward pass ends.
-
-    After each parallel sum torch's workers spin for milliseconds on the cores that our own threads
-    need next; that costs more than they save.
-    """
-    global _torch_threads
-    threads = torch.get_num_threads()
-    if threads > 1 and sum(p.numel() for p in parameters) <= SMALL_MODEL:
-        _torch_threads = threads
-        torch.set_num_threads(1)
-        torch.autograd.Variable._execution_engine.queue_callback(_give_threads_back)
-
-
-def _give_threads_back() -> None:
-    global _torch_threads
-    if _torch_threads is not None:
-        torch.set_num_threads(_torch_threads)
-        _torch_threads = None
 
 
 def like(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor | None]:
@@ -146,7 +119,7 @@ def completion_hidden(
     Raises:
         ValueError: a sequence is empty, holds an unknown id, or is too long for the context.
     """
-    _give_threads_back()  # a backward pass that was interrupted kept them
+    torch_threads.give_back()  # a backward pass that was interrupted kept them
     parameters = decoder_parameters(model)
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
     keep = _C.Keep.layers if gradient_checkpointing else _C.Keep.all

@@ -15,7 +15,8 @@ from r1core import _C
 from r1core.decoder_spec import head_parameters, head_spec
 from r1core.grpo_loss_from_logits import scale_in_place
 from r1core.loss_tokens import LossMetrics, PackedTokens
-from r1core.native_forward import accumulate_on_one_thread, like
+from r1core.native_forward import like
+from r1core.torch_threads import accumulate_on_one_thread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

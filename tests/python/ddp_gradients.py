@@ -26,8 +26,8 @@ def main(path):
     wrapped(mine).sum().backward()
     if dist.get_rank() == 0:
         torch.save({n: p.grad for n, p in policy.model.named_parameters()}, path)
-    # Not by way of torch's destructors: ~ProcessGroupGloo takes its mutex with the GIL held, while its
-    # worker takes the GIL with the mutex held, to let go of the last all-reduce (torch 2.13).
+    # Not by way of torch's destructors: ~ProcessGroupGloo takes its mutex with the GIL held, while
+    # its worker takes the GIL with the mutex held, to let go of the last all-reduce (torch 2.13).
     dist.barrier()
     os._exit(0)
 

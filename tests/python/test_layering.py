@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 LAYERS = [  # a module may import from its own layer and from those before it
-    {"_C", "cuda", "types", "notices", "words", "stop_strings", "repetition"},
+    {"_C", "cuda", "types", "notices", "words", "stop_strings", "repetition", "torch_threads"},
     {"loss_config", "loss_tokens"},
     {"advantage", "gae", "sample_tokens", "logprob", "layers", "oracle", "decoder_spec"},
     {"native_forward", "engine"},

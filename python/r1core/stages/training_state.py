@@ -9,6 +9,7 @@ from torch import nn
 
 from r1core.stages.masters import Masters
 from r1core.stages.optimizer import OptimizerConfig, build_optimizer, optimizer_step
+from r1core.torch_threads import one_thread
 
 
 class TrainingState:
@@ -45,7 +46,8 @@ class TrainingState:
         """
         learning_rate = float(self.scheduler.get_last_lr()[0])
         where = f"{stage}, step {self.step + 1}"
-        norm = optimizer_step(self.optimizer, self.scheduler, self._max_grad_norm, where)
+        with one_thread(parameter for _, parameter in self.masters.named):
+            norm = optimizer_step(self.optimizer, self.scheduler, self._max_grad_norm, where)
         self.step += 1
         return {"grad_norm": norm, "learning_rate": learning_rate}
 
