@@ -8,9 +8,9 @@
 namespace r1 {
 namespace {
 
-/// M doubles are few beside the M * V logits they come from.
+/// M doubles are few beside the M * V logits they come from. Nobody waits for their way to a GPU.
 at::Tensor as_double(const at::Tensor& tensor, at::Device device) {
-  return tensor.to(device, at::kDouble).contiguous();
+  return tensor.to(device, at::kDouble, /*non_blocking=*/device.is_cuda()).contiguous();
 }
 
 at::Tensor optional_double(const std::optional<at::Tensor>& tensor, at::Device device) {

@@ -146,6 +146,7 @@ HiddenLoss grpo_loss_from_hidden(const at::Tensor& hidden, const at::Tensor& wei
     propagate(first, part, logits);
   });
   result.sums = loss.sums();
+  result.logprobs = loss.logprobs();
   if (gradients && !at_once)
     for_chunks([&](std::int64_t first, const at::Tensor& part, const at::Tensor& logits) {
       if (most < M) head.logits(part, logits);  // a single chunk is still there

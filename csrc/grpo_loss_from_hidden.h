@@ -12,10 +12,11 @@ struct HeadGradients {
 
 /// A loss and its gradients, each undefined where not asked for.
 struct HiddenLoss {
-  at::Tensor sums;    // see sums_tensor
-  at::Tensor hidden;  // [M, H]
-  at::Tensor weight;  // [V, H]
-  at::Tensor bias;    // [V]
+  at::Tensor sums;      // see sums_tensor
+  at::Tensor logprobs;  // [M] float32
+  at::Tensor hidden;    // [M, H]
+  at::Tensor weight;    // [V, H]
+  at::Tensor bias;      // [V]
 };
 
 /// The door from hidden states: logits = hidden weight^T + bias, a chunk of rows at a time, each

@@ -70,7 +70,7 @@ HiddenLoss grpo_loss_from_hidden_cuda(const at::Tensor& hidden, const at::Tensor
   if (wanted.hidden) result.hidden = at::empty({M, H}, factor);
   if (wanted.weight) result.weight = M > 0 ? at::empty({V, H}, wide) : at::zeros({V, H}, wide);
   if (wanted.bias) result.bias = at::zeros({V}, wide);
-  CudaGrpoRows loss(ids, tokens, options, temperature, entropy_weight, stream);
+  CudaGrpoRows loss(ids, tokens, options, temperature, entropy_weight, stream, true);
   const at::Tensor buffer = at::empty({std::min(most, M), V}, wide);
   const bool gradients = wanted.hidden || wanted.weight || wanted.bias;
   const bool at_once = gradients && !options.sequence_ratio;
@@ -101,6 +101,7 @@ HiddenLoss grpo_loss_from_hidden_cuda(const at::Tensor& hidden, const at::Tensor
     if (at_once) propagate(first, part, grad);
   });
   result.sums = loss.sums();
+  result.logprobs = loss.logprobs();
   if (gradients && !at_once)
     for_chunks([&](std::int64_t first, const at::Tensor& part, const at::Tensor& logits) {
       if (most < M) compute_logits(part, logits);  // a single chunk is still there

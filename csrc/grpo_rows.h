@@ -29,6 +29,8 @@ class GrpoRows {
 
   /// Sums over all tokens, in their order, once all are scored; see sums_tensor.
   at::Tensor sums();
+  /// [M] float32, once scored; 0 where a token does not count.
+  const at::Tensor& logprobs() const { return scores_.logprobs; }
 
  private:
   struct Chunk;

@@ -12,17 +12,20 @@ using kernels::kLossSums;
 
 CudaGrpoRows::CudaGrpoRows(const at::Tensor& ids, const GrpoTokens& tokens,
                            const kernels::GrpoLossOptions& options, double temperature,
-                           double entropy_weight, std::int64_t stream)
+                           double entropy_weight, std::int64_t stream, bool keeps_logprobs)
     : ids_(ids.contiguous()),
       tokens_(tokens),
       options_(options),
       temperature_(temperature),
       entropy_weight_(entropy_weight),
       stream_(stream) {
-  if (options.sequence_ratio)
-    scores_ = empty_scores(at::empty({tokens.size(), 0}, ids.options().dtype(at::kFloat)));
-  else
-    workspace_ = at::empty({tokens.size(), kLossSums}, ids.options().dtype(at::kDouble));
+  const auto wide = ids.options().dtype(at::kFloat);
+  if (options.sequence_ratio) {
+    scores_ = empty_scores(at::empty({tokens.size(), 0}, wide));
+    return;
+  }
+  workspace_ = at::empty({tokens.size(), kLossSums}, ids.options().dtype(at::kDouble));
+  if (keeps_logprobs) scores_.logprobs = at::empty({tokens.size()}, wide);
 }
 
 void CudaGrpoRows::score(const at::Tensor& logits, std::int64_t first) {
@@ -35,10 +38,12 @@ void CudaGrpoRows::score(const at::Tensor& logits, std::int64_t first) {
 void CudaGrpoRows::overwrite(const at::Tensor& logits, const at::Tensor& gradient,
                              std::int64_t first) {
   const c10::DeviceGuard guard(logits.device());
+  float* const logprobs =
+      scores_.logprobs.defined() ? scores_.logprobs.mutable_data_ptr<float>() + first : nullptr;
   const auto run = [&](auto launcher, const char* name, const auto* from, auto* to) {
     check_cuda(name, launcher(from, ids_.const_data_ptr<std::int64_t>() + first, logits.size(0),
                               logits.size(1), static_cast<float>(temperature_), tokens_.from(first),
-                              options_, static_cast<float>(entropy_weight_), to,
+                              options_, static_cast<float>(entropy_weight_), to, logprobs,
                               workspace_.mutable_data_ptr<double>() + first * kLossSums,
                               stream_of(stream_)));
   };

@@ -86,26 +86,23 @@ R1_CUDA_API int grpo_loss_cuda(const double* logprobs, const GrpoTokens& tokens,
 /// @param logits     [M, V]
 /// @param ids        [M]
 /// @param gradient   [M, V]; may be `logits` itself
+/// @param logprobs   [M], 0 where a row does not count; or null
 /// @param workspace  [M, kLossSums], for grpo_loss_sums_cuda
 R1_CUDA_API int grpo_loss_from_logits_cuda(const float* logits, const std::int64_t* ids,
                                            std::int64_t rows, std::int64_t vocab, float temperature,
                                            const GrpoTokens& tokens, const GrpoLossOptions& options,
-                                           float entropy_weight, float* gradient, double* workspace,
-                                           CudaStream stream);
-R1_CUDA_API int grpo_loss_from_logits_bf16_cuda(const bf16* logits, const std::int64_t* ids,
-                                                std::int64_t rows, std::int64_t vocab,
-                                                float temperature, const GrpoTokens& tokens,
-                                                const GrpoLossOptions& options,
-                                                float entropy_weight, bf16* gradient,
-                                                double* workspace, CudaStream stream);
+                                           float entropy_weight, float* gradient, float* logprobs,
+                                           double* workspace, CudaStream stream);
+R1_CUDA_API int grpo_loss_from_logits_bf16_cuda(
+    const bf16* logits, const std::int64_t* ids, std::int64_t rows, std::int64_t vocab,
+    float temperature, const GrpoTokens& tokens, const GrpoLossOptions& options,
+    float entropy_weight, bf16* gradient, float* logprobs, double* workspace, CudaStream stream);
 /// From float32 logits the gradient in bfloat16, for the matrix products that follow; it may not
 /// overlap the logits.
-R1_CUDA_API int grpo_loss_from_logits_narrow_cuda(const float* logits, const std::int64_t* ids,
-                                                  std::int64_t rows, std::int64_t vocab,
-                                                  float temperature, const GrpoTokens& tokens,
-                                                  const GrpoLossOptions& options,
-                                                  float entropy_weight, bf16* gradient,
-                                                  double* workspace, CudaStream stream);
+R1_CUDA_API int grpo_loss_from_logits_narrow_cuda(
+    const float* logits, const std::int64_t* ids, std::int64_t rows, std::int64_t vocab,
+    float temperature, const GrpoTokens& tokens, const GrpoLossOptions& options,
+    float entropy_weight, bf16* gradient, float* logprobs, double* workspace, CudaStream stream);
 /// Sums of `count` workspaces in order, by a tree that depends on their number alone.
 R1_CUDA_API int grpo_loss_sums_cuda(const double* workspace, std::int64_t count, double* sums,
                                     CudaStream stream);

@@ -55,6 +55,7 @@ struct Call {
   GrpoLossOptions options;
   float entropy_weight;
   Gradient* gradient;
+  float* logprobs;  // or null
   double* workspace;
 
   /// Of no row, 0.
@@ -69,7 +70,9 @@ struct Call {
         if (left > 0) store_vector(gradient + row * vocab + s * kSlice + at, left, aligned, zeros);
       });
     });
-    if (rank == 0 && threadIdx.x < kLossSums) workspace[row * kLossSums + threadIdx.x] = 0;
+    if (rank != 0) return;
+    if (threadIdx.x < kLossSums) workspace[row * kLossSums + threadIdx.x] = 0;
+    if (logprobs && threadIdx.x == 0) logprobs[row] = 0;
   }
 
   /// The loss of a row's token, which `notes` writes down, and the gradient; by a whole warp.
@@ -77,7 +80,8 @@ struct Call {
   __device__ RowGradient score(std::int64_t row, const TokenInputs& token, const Slice& slice,
                                float logit, bool notes) const {
     const SoftmaxRow softmax = combine_slices(ceil_div(vocab, kSlice), scale, slice);
-    const double logprob = static_cast<double>(logprob_of(softmax, logit, scale));
+    const float rounded = logprob_of(softmax, logit, scale);
+    const double logprob = static_cast<double>(rounded);
     const double log_ratio = log_ratio_of(logprob, token);
     GrpoLossSums sums{};
     const Term term = add_token(logprob, log_ratio, token, options, sums);
@@ -85,8 +89,10 @@ struct Call {
     const double all[kLossSums] = {sums.loss,         sums.kl,
                                    sums.tokens,       sums.low_clipped,
                                    sums.high_clipped, static_cast<double>(entropy)};
-    if (notes && lane_of_thread() == 0)
+    if (notes && lane_of_thread() == 0) {
       for (int i = 0; i < kLossSums; ++i) workspace[row * kLossSums + i] = all[i];
+      if (logprobs) logprobs[row] = rounded;
+    }
     return row_gradient(
         softmax.max, static_cast<float>(softmax.sum), static_cast<float>(softmax.log_sum), entropy,
         static_cast<float>(term.by_logprob + term.by_log_ratio), -entropy_weight, scale);
@@ -320,28 +326,30 @@ int run(const Call<Element, Gradient>& call, CudaStream stream) {
 int grpo_loss_from_logits_cuda(const float* logits, const std::int64_t* ids, std::int64_t rows,
                                std::int64_t vocab, float temperature, const GrpoTokens& tokens,
                                const GrpoLossOptions& options, float entropy_weight,
-                               float* gradient, double* workspace, CudaStream stream) {
+                               float* gradient, float* logprobs, double* workspace,
+                               CudaStream stream) {
   return run(Call<float, float>{logits, ids, rows, vocab, 1.f / temperature, tokens, options,
-                                entropy_weight, gradient, workspace},
+                                entropy_weight, gradient, logprobs, workspace},
              stream);
 }
 
 int grpo_loss_from_logits_bf16_cuda(const bf16* logits, const std::int64_t* ids, std::int64_t rows,
                                     std::int64_t vocab, float temperature, const GrpoTokens& tokens,
                                     const GrpoLossOptions& options, float entropy_weight,
-                                    bf16* gradient, double* workspace, CudaStream stream) {
+                                    bf16* gradient, float* logprobs, double* workspace,
+                                    CudaStream stream) {
   return run(Call<bf16, bf16>{logits, ids, rows, vocab, 1.f / temperature, tokens, options,
-                              entropy_weight, gradient, workspace},
+                              entropy_weight, gradient, logprobs, workspace},
              stream);
 }
 
 int grpo_loss_from_logits_narrow_cuda(const float* logits, const std::int64_t* ids,
                                       std::int64_t rows, std::int64_t vocab, float temperature,
                                       const GrpoTokens& tokens, const GrpoLossOptions& options,
-                                      float entropy_weight, bf16* gradient, double* workspace,
-                                      CudaStream stream) {
+                                      float entropy_weight, bf16* gradient, float* logprobs,
+                                      double* workspace, CudaStream stream) {
   return run(Call<float, bf16>{logits, ids, rows, vocab, 1.f / temperature, tokens, options,
-                               entropy_weight, gradient, workspace},
+                               entropy_weight, gradient, logprobs, workspace},
              stream);
 }
 

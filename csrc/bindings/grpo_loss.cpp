@@ -37,7 +37,7 @@ auto from_hidden(const at::Tensor& hidden, const at::Tensor& lm_head,
   const HiddenLoss loss = grpo_loss_from_hidden(
       hidden, lm_head, lm_head_bias, ids, tokens, options, temperature, entropy_weight,
       budget_bytes, {grad_hidden, grad_lm_head, grad_lm_head_bias}, stream);
-  return std::make_tuple(loss.sums, optional(loss.hidden), optional(loss.weight),
+  return std::make_tuple(loss.sums, loss.logprobs, optional(loss.hidden), optional(loss.weight),
                          optional(loss.bias));
 }
 
@@ -63,7 +63,7 @@ void bind_grpo_loss(py::module_& m) {
   m.def("grpo_loss_from_hidden", &from_hidden, "hidden"_a, "lm_head"_a, "lm_head_bias"_a, "ids"_a,
         "tokens"_a, "options"_a, "temperature"_a, "entropy_weight"_a, "budget_bytes"_a,
         "grad_hidden"_a, "grad_lm_head"_a, "grad_lm_head_bias"_a, "stream"_a = 0, released,
-        "hidden [M, H] -> (sums [6], gradients); see r1core.grpo_loss_from_hidden");
+        "hidden [M, H] -> (sums [6], logprobs [M], gradients); see r1core.grpo_loss_from_hidden");
 }
 
 }  // namespace r1::bindings

@@ -1,7 +1,8 @@
 """The trainer's forward pass: what a model makes of each completion token, and of no other.
 
 Where the engine's table describes the model, the engine's own kernels run it: the same bits as when
-the tokens were drawn. Elsewhere the module's own forward does (`hf_forward`).
+the tokens were drawn. Elsewhere the module's own forward does (`hf_forward`), but for its head, as
+far as that is a matrix and no more (`hf_head`): logits of a chunk of tokens at a time, float32.
 
 Shapes: N rollouts, M completion tokens, H hidden size.
 """
@@ -17,7 +18,10 @@ from transformers import PreTrainedModel
 
 from r1core import hf_forward, native_forward, native_loss
 from r1core.decoder_spec import unsupported_decoder_reason
+from r1core.grpo_loss_from_hidden import packed_loss_from_hidden
+from r1core.hf_head import head_reason
 from r1core.logprob import token_logprobs
+from r1core.logprobs_from_hidden import logprobs_from_hidden
 from r1core.loss_tokens import LossMetrics, PackedTokens
 from r1core.notices import say_once
 from r1core.types import Rollouts
@@ -70,6 +74,16 @@ def layout(model: PreTrainedModel, kind: ForwardKind) -> Layout:
     return "packed" if hf_forward.packs(model) else "padded"
 
 
+def fuses_loss(model: PreTrainedModel, kind: ForwardKind) -> bool:
+    """Tell whether `completion_loss` takes the model; say once why not."""
+    if runs_native(model, kind):
+        return True
+    reason = head_reason(model)
+    if reason:
+        say_once(f"the logits of a whole micro-batch are held in memory: {reason}")
+    return reason is None
+
+
 def completion_logprobs(
     model: PreTrainedModel,
     rollouts: Rollouts,
@@ -89,16 +103,22 @@ def completion_logprobs(
         logprobs_M, entropies_M: float32, nats.
     """
     tokens_M, temperature = rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature
+    scored: tuple[Tensor, Tensor]
     if runs_native(model, kind):
         hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
-        scored: tuple[Tensor, Tensor] = native_forward.head_logprobs(
-            model, hidden_MH, tokens_M, temperature
+        scored = native_forward.head_logprobs(model, hidden_MH, tokens_M, temperature)
+        return scored
+    tokens_M = tokens_M.to(model.device, non_blocking=True)
+    if fuses_loss(model, kind):
+        hidden_MH, (weight_VH, bias_V) = _module_hidden(model, rollouts, gradient_checkpointing)
+        scored = logprobs_from_hidden(
+            hidden_MH, weight_VH, tokens_M, lm_head_bias=bias_V, temperature=temperature
         )
         return scored
     logits_MV = hf_forward.completion_logits(
         model, rollouts, gradient_checkpointing=gradient_checkpointing
     )
-    return token_logprobs(logits_MV, tokens_M.to(model.device), temperature=temperature)
+    return token_logprobs(logits_MV, tokens_M, temperature=temperature)
 
 
 def completion_loss(
@@ -106,27 +126,34 @@ def completion_loss(
     rollouts: Rollouts,
     packed: PackedTokens,
     *,
+    kind: ForwardKind = "auto",
     gradient_checkpointing: bool = False,
 ) -> tuple[Tensor, LossMetrics, Tensor]:
     """Return the loss of the completions' tokens; differentiable.
 
-    The gradient is computed with the loss, from the same logits; see `native_loss.head_loss`.
+    The gradient is computed with the loss, from the same logits, which are never whole; see
+    `native_loss.head_loss` and `grpo_loss_from_hidden`.
 
     Args:
-        model: one that our own kernels run; see `native_reason`.
+        model: one of which `fuses_loss`.
         rollouts: N completions; their sampling temperature divides the logits.
         packed: of their M tokens, row by row; with a ratio per token.
+        kind: by which kernels.
         gradient_checkpointing: keep each layer's input alone; the rest is computed again.
 
     Returns:
         loss, metrics, and logprobs_M: float32, nats, without a graph; 0 where a token does not
         count.
     """
-    hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
-    tokens_M = rollouts.tokens_NT[inside(rollouts)]
-    found: tuple[Tensor, LossMetrics, Tensor] = native_loss.head_loss(
-        model, hidden_MH, tokens_M, packed, rollouts.sampling.temperature
-    )
+    tokens_M, temperature = rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature
+    found: tuple[Tensor, LossMetrics, Tensor]
+    if runs_native(model, kind):
+        hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
+        found = native_loss.head_loss(model, hidden_MH, tokens_M, packed, temperature)
+    else:
+        hidden_MH, head = _module_hidden(model, rollouts, gradient_checkpointing)
+        tokens_M = tokens_M.to(model.device, non_blocking=True)
+        found = packed_loss_from_hidden(hidden_MH, *head, tokens_M, packed, temperature)
     return found
 
 
@@ -184,3 +211,14 @@ def _completion_hidden(
         gradient_checkpointing=gradient_checkpointing,
     )
     return hidden_MH
+
+
+def _module_hidden(
+    model: PreTrainedModel, rollouts: Rollouts, gradient_checkpointing: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
+    """Return what the module's own forward gives its head, and the head's weight and bias."""
+    hidden_MH = hf_forward.completion_hidden(
+        model, rollouts, gradient_checkpointing=gradient_checkpointing
+    )
+    head = model.get_output_embeddings()
+    return hidden_MH, (head.weight, head.bias)

@@ -31,17 +31,19 @@ class _FromHidden(torch.autograd.Function):
         packed: PackedTokens,
         temperature: float,
         budget_bytes: int,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         head = (lm_head_VH, lm_head_bias)
         wanted = ctx.needs_input_grad[:3]
-        sums, gradients = _run(hidden_MH, head, ids_M, packed, temperature, budget_bytes, wanted)
+        sums, logprobs_M, gradients = _run(
+            hidden_MH, head, ids_M, packed, temperature, budget_bytes, wanted
+        )
         ctx.save_for_backward(*gradients)
-        ctx.mark_non_differentiable(sums)
-        return packed.loss(sums), sums
+        ctx.mark_non_differentiable(sums, logprobs_M)
+        return packed.loss(sums), sums, logprobs_M
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (
             None if gradient is None else scale_in_place(gradient, grad_loss)
             for gradient in ctx.saved_tensors
@@ -57,17 +59,21 @@ def _run(
     temperature: float,
     budget_bytes: int,
     wanted: tuple[bool, bool, bool],
-) -> tuple[Tensor, Gradients]:
-    """Return the kernels' sums and the wanted gradients; only tokens that count are run."""
+) -> tuple[Tensor, Tensor, Gradients]:
+    """Return the kernels' sums, log-probabilities and the wanted gradients.
+
+    Only tokens that count are run; the others have 0 of both.
+    """
     counted_M = packed.weights_M != 0
     kept_K = None if counted_M.all() else counted_M.nonzero().flatten()
     M, H = hidden_MH.shape
     hidden_KH, ids_K = hidden_MH.detach(), ids_M
     if kept_K is not None:
-        packed, kept_K = packed.take(kept_K), kept_K.to(hidden_MH.device)
+        packed = packed.take(kept_K)
+        kept_K = kept_K.to(hidden_MH.device, non_blocking=True)
         hidden_KH, ids_K = hidden_KH[kept_K], ids_M[kept_K]
     weight_VH, bias_V = head
-    sums, grad_hidden, grad_weight, grad_bias = _C.grpo_loss_from_hidden(
+    sums, logprobs_M, grad_hidden, grad_weight, grad_bias = _C.grpo_loss_from_hidden(
         hidden_KH,
         weight_VH.detach(),
         None if bias_V is None else bias_V.detach(),
@@ -80,12 +86,50 @@ def _run(
         *wanted,
         stream_of(hidden_MH),
     )
-    if kept_K is not None and grad_hidden is not None:
-        grad_hidden = grad_hidden.new_zeros(M, H).index_copy_(0, kept_K, grad_hidden)
-    return sums, (grad_hidden, grad_weight, grad_bias)
+    if kept_K is not None:
+        logprobs_M = logprobs_M.new_zeros(M).index_copy_(0, kept_K, logprobs_M)
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden.new_zeros(M, H).index_copy_(0, kept_K, grad_hidden)
+    return sums, logprobs_M, (grad_hidden, grad_weight, grad_bias)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # computes gradients in its forward
+def packed_loss_from_hidden(
+    hidden_MH: Tensor,
+    lm_head_VH: Tensor,
+    lm_head_bias: Tensor | None,
+    tokens_M: Tensor,
+    packed: PackedTokens,
+    temperature: float = 1.0,
+    *,
+    budget_bytes: int | None = None,
+) -> tuple[Tensor, LossMetrics, Tensor]:
+    """Do what `grpo_loss_from_hidden` does, of tokens that are packed already.
+
+    Returns:
+        loss, metrics, and logprobs_M: float32, nats, without a graph; 0 where a token does not
+        count.
+    """
+    factors = (hidden_MH, lm_head_VH, lm_head_bias)
+    budget_bytes = budget_or_default(budget_bytes, hidden_MH)
+    rest = (tokens_M, packed, temperature, budget_bytes)
+    if torch.is_grad_enabled() and any(f is not None and f.requires_grad for f in factors):
+        loss, sums, logprobs_M = _FromHidden.apply(  # type: ignore[no-untyped-call]
+            *factors, *rest
+        )
+    else:
+        sums, logprobs_M, _ = _run(hidden_MH, factors[1:], *rest, (False, False, False))
+        loss = packed.loss(sums)
+    return loss, packed.metrics(sums), logprobs_M
+
+
+def budget_or_default(budget_bytes: int | None, hidden_MH: Tensor) -> int:
+    """Return the bytes of a chunk of logits; of None what suits the device."""
+    if budget_bytes is None:
+        return GPU_BUDGET if hidden_MH.is_cuda else CPU_BUDGET
+    return budget_bytes
+
+
 def grpo_loss_from_hidden(
     hidden_MH: Tensor,
     lm_head_VH: Tensor,
@@ -153,13 +197,13 @@ def grpo_loss_from_hidden(
         normalizer=normalizer,
         config=config,
     )
-    factors = (hidden_MH, lm_head_VH, lm_head_bias)
-    if budget_bytes is None:
-        budget_bytes = GPU_BUDGET if hidden_MH.is_cuda else CPU_BUDGET
-    rest = (tokens_M, packed, temperature, budget_bytes)
-    if torch.is_grad_enabled() and any(f is not None and f.requires_grad for f in factors):
-        loss, sums = _FromHidden.apply(*factors, *rest)  # type: ignore[no-untyped-call]
-    else:
-        sums, _ = _run(hidden_MH, factors[1:], *rest, (False, False, False))
-        loss = packed.loss(sums)
-    return loss, packed.metrics(sums)
+    loss, metrics, _ = packed_loss_from_hidden(
+        hidden_MH,
+        lm_head_VH,
+        lm_head_bias,
+        tokens_M,
+        packed,
+        temperature,
+        budget_bytes=budget_bytes,
+    )
+    return loss, metrics

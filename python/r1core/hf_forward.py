@@ -1,16 +1,18 @@
-"""The forward pass of any Hugging Face model: the logits of completion tokens, and of no other.
+"""The forward pass of any Hugging Face model: what it makes of completion tokens, and of no other.
 
 Where attention allows, sequences are packed: several lie side by side in a row, positions start
 again at each, and transformers closes attention between them. The head then runs on the positions
 that predict a completion token alone. Other models get a padded row per sequence.
 
-Shapes: N rollouts, B rows, C columns, M completion tokens, V vocabulary.
+Shapes: N rollouts, B rows, C columns, K of them kept, M completion tokens, H hidden size, V
+vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -20,6 +22,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from r1core.decoder_spec import plain_decoder
+from r1core.hf_head import head_input
 from r1core.types import Rollouts
 
 MASKED_ATTENTION = ("eager", "sdpa")
@@ -60,19 +63,24 @@ def first_fit(
     return places
 
 
-def completion_logits(
-    model: PreTrainedModel, rollouts: Rollouts, *, gradient_checkpointing: bool = False
-) -> Tensor:
-    """Return the logits of every completion token, row by row; differentiable.
+@dataclass(frozen=True)
+class _Rows:
+    """Completions as the forward takes them.
 
-    Args:
-        model: a causal LM on any device.
-        rollouts: N completions.
-        gradient_checkpointing: keep each layer's input alone; the rest is computed again.
-
-    Returns:
-        logits_MV: in the model's dtype, on its device.
+    Attributes:
+        tokens_BC: int64, on the model's device as all of these.
+        positions_BC: int64 where sequences share rows; None where each has its own.
+        predicting_M: int64, where in B * C each completion token is predicted.
+        first: column of the first of them, in any row.
     """
+
+    tokens_BC: Tensor
+    positions_BC: Tensor | None
+    predicting_M: Tensor
+    first: int
+
+
+def _laid_out(model: PreTrainedModel, rollouts: Rollouts) -> _Rows:
     prompts = [p for p in rollouts.prompt_tokens for _ in range(rollouts.group_size)]
     completions = rollouts.completion_ids()
     lengths = [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)]
@@ -91,23 +99,79 @@ def completion_logits(
         tokens_BC[row, middle:end] = torch.tensor(completion, dtype=torch.int64)
         positions_BC[row, start:] = torch.arange(C - start)  # the tail goes on with the last
         predicting.append(torch.arange(row * C + middle - 1, row * C + end - 1))
-    index_M = torch.cat(predicting) if predicting else torch.zeros(0, dtype=torch.int64)
+    predicting_M = torch.cat(predicting) if predicting else torch.zeros(0, dtype=torch.int64)
+    return _Rows(
+        tokens_BC.to(model.device),
+        positions_BC.to(model.device) if packed else None,
+        predicting_M.to(model.device),
+        min((len(prompt) for prompt in prompts), default=1) - 1,
+    )
 
-    index_M, tokens_BC = index_M.to(model.device), tokens_BC.to(model.device)
-    checkpointing = gradient_checkpointing and torch.is_grad_enabled()
-    with _checkpointed(model) if checkpointing else nullcontext():
-        if packed:
-            hidden_BCH = model.model(
-                input_ids=tokens_BC, position_ids=positions_BC.to(model.device), use_cache=False
-            ).last_hidden_state
-            logits_MV: Tensor = model.lm_head(hidden_BCH.flatten(0, 1)[index_M])
+
+def completion_hidden(
+    model: PreTrainedModel, rollouts: Rollouts, *, gradient_checkpointing: bool = False
+) -> Tensor:
+    """Return what the head makes each completion token of, row by row; differentiable.
+
+    Args:
+        model: a causal LM on any device, whose rows are packed or whose `head_reason` is None.
+        rollouts: N completions.
+        gradient_checkpointing: keep each layer's input alone; the rest is computed again.
+
+    Returns:
+        hidden_MH: in the model's dtype, on its device.
+    """
+    rows = _laid_out(model, rollouts)
+    with _checkpointed(model, gradient_checkpointing):
+        return _hidden(model, rows)
+
+
+def completion_logits(
+    model: PreTrainedModel, rollouts: Rollouts, *, gradient_checkpointing: bool = False
+) -> Tensor:
+    """Return the logits of every completion token, row by row; differentiable.
+
+    Args:
+        model: a causal LM on any device.
+        rollouts: N completions.
+        gradient_checkpointing: keep each layer's input alone; the rest is computed again.
+
+    Returns:
+        logits_MV: in the model's dtype, on its device.
+    """
+    rows = _laid_out(model, rollouts)
+    with _checkpointed(model, gradient_checkpointing):
+        if rows.positions_BC is not None:
+            logits_MV: Tensor = model.lm_head(_hidden(model, rows))
             return logits_MV
-        # Right-padded: under causal attention no real token sees a pad, so no mask is needed.
-        first = min((len(prompt) for prompt in prompts), default=1) - 1
-        kept = torch.arange(first, C - 1, device=model.device)
-        logits_BKV = model(input_ids=tokens_BC, logits_to_keep=kept, use_cache=False).logits
-        logits_MV = logits_BKV[index_M // C, index_M % C - first]
-        return logits_MV
+        kept = _kept(rows)
+        logits_BKV = model(input_ids=rows.tokens_BC, logits_to_keep=kept, use_cache=False).logits
+        return _chosen(logits_BKV, rows)
+
+
+def _hidden(model: PreTrainedModel, rows: _Rows) -> Tensor:
+    if rows.positions_BC is None:
+        return _chosen(
+            head_input(model, input_ids=rows.tokens_BC, logits_to_keep=_kept(rows)), rows
+        )
+    hidden_BCH: Tensor = model.model(
+        input_ids=rows.tokens_BC, position_ids=rows.positions_BC, use_cache=False
+    ).last_hidden_state
+    return hidden_BCH.flatten(0, 1)[rows.predicting_M]
+
+
+def _kept(rows: _Rows) -> Tensor:
+    """Return the columns of padded rows in which a completion token is predicted.
+
+    Padding is on the right: under causal attention no real token sees it, so no mask is needed.
+    """
+    return torch.arange(rows.first, rows.tokens_BC.shape[1] - 1, device=rows.tokens_BC.device)
+
+
+def _chosen(of_BK: Tensor, rows: _Rows) -> Tensor:
+    """Return from those columns what belongs to completion tokens."""
+    C = rows.tokens_BC.shape[1]
+    return of_BK[rows.predicting_M // C, rows.predicting_M % C - rows.first]
 
 
 def last_hidden(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
@@ -128,13 +192,13 @@ def last_hidden(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> T
 
 
 @contextmanager
-def _checkpointed(model: PreTrainedModel) -> Iterator[None]:
-    """Have each layer keep its input alone.
+def _checkpointed(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
+    """Have each layer keep its input alone, where that is wanted and there is a backward pass.
 
     transformers does so in training mode only; the layers' own modules stay in eval mode, so that
     no dropout sets in.
     """
-    layers = checkpointing_layers(model)
+    layers = checkpointing_layers(model) if wanted and torch.is_grad_enabled() else []
     try:
         for layer in layers:
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

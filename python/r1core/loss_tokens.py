@@ -124,7 +124,7 @@ class PackedTokens:
         starts: int64 [N + 1], offsets of the completions into M.
         advantages_M: of each token.
         weights_M: of each token in the loss, float64; 0 leaves it out.
-        old_logprobs: [M] or None: the ratio is exactly 1.
+        old_logprobs: [M] or None: the ratio is exactly 1. On any device, as the next two.
         reference_logprobs: [M] or None.
         importance_weights: [M] or None: 1.
         normalizer: over the optimizer step.
@@ -150,7 +150,7 @@ class PackedTokens:
         return _C.GrpoTokens(
             self.starts,
             self.advantages_M,
-            self.weights_M.to(device),  # the others follow
+            self.weights_M.to(device, non_blocking=True),  # the others follow
             self.old_logprobs,
             self.reference_logprobs,
             self.importance_weights,
@@ -160,7 +160,7 @@ class PackedTokens:
         """Return only the tokens of these ascending indices."""
 
         def pick(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[kept_K]
+            return None if tensor is None else tensor[kept_K.to(tensor.device, non_blocking=True)]
 
         return replace(
             self,
@@ -204,7 +204,7 @@ def pack_tokens(
         ValueError: in the name of `function`: offsets or shapes that do not fit, or beta > 0
             without a reference.
     """
-    # Here a token is a few bytes: all of them are counted on the CPU, wherever they come from.
+    # Tokens are counted on the CPU; what their kernel reads besides stays where it is.
     mask_M = torch.ones(M, dtype=torch.bool) if mask is None else mask.cpu()
     sequence_starts = sequence_starts.cpu()
     lengths_N = _lengths(function, M, sequence_starts)
@@ -237,9 +237,9 @@ def pack_tokens(
         starts=sequence_starts,
         advantages_M=advantages_M,
         weights_M=weights_N[row_M] * mask_M,
-        old_logprobs=_on_cpu(old_logprobs),
-        reference_logprobs=_on_cpu(reference_logprobs),
-        importance_weights=_on_cpu(importance_weights),
+        old_logprobs=detached(old_logprobs),
+        reference_logprobs=detached(reference_logprobs),
+        importance_weights=detached(importance_weights),
         normalizer=normalizer,
         config=config,
     )
@@ -295,10 +295,6 @@ def _lengths(function: str, M: int, sequence_starts: Tensor) -> Tensor:
 def detached(tensor: Tensor | None) -> Tensor | None:
     """Return the tensor without its graph; None stays None."""
     return None if tensor is None else tensor.detach()
-
-
-def _on_cpu(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().cpu()
 
 
 def metrics_of(

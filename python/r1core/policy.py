@@ -23,7 +23,14 @@ from transformers import (
 
 from r1core import hf_sampling, lora
 from r1core.engine import Engine, Generated, OnStep
-from r1core.forward import ForwardKind, Layout, completion_logprobs, inside, layout
+from r1core.forward import (
+    ForwardKind,
+    Layout,
+    completion_logprobs,
+    fuses_loss,
+    inside,
+    layout,
+)
 from r1core.hf_forward import checkpointing_layers
 from r1core.notices import say_once
 from r1core.stop_strings import StopStrings
@@ -232,6 +239,11 @@ class Policy:
     def layout(self) -> Layout:
         """What the training forward runs on."""
         return layout(self.model, self.forward)
+
+    @property
+    def fuses_loss(self) -> bool:
+        """Whether a token's logits can become their gradient at once (`completion_loss`)."""
+        return fuses_loss(self.model, self.forward)
 
     def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Score rollouts under the current parameters; differentiable.

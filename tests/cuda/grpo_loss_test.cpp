@@ -135,7 +135,7 @@ std::vector<double> on_gpu(Kernel kernel, const std::vector<Element>& logits, st
     if constexpr (std::is_same_v<Element, Gradient>) to = rows.data();  // in place
     std::vector<double> workspace(static_cast<std::size_t>(M) * kLossSums), result(kLossSums);
     EXPECT_EQ(kernel(rows.data(), tokens.ids.data(), M, vocab, static_cast<float>(1 / 0.7),
-                     of_tokens, it, entropy_weight, to, workspace.data(), nullptr),
+                     of_tokens, it, entropy_weight, to, nullptr, workspace.data(), nullptr),
               0);
     EXPECT_EQ(grpo_loss_sums_cuda(workspace.data(), M, result.data(), nullptr), 0);
     for (std::size_t i = 0; i < gradient.size(); ++i)
@@ -212,10 +212,35 @@ TEST(CudaGrpoLoss, LogprobsHaveTheScorersBits) {
     std::vector<double> workspace(kLossSums);
     ASSERT_EQ(grpo_loss_from_logits_cuda(row.data(), tokens.ids.data() + m, 1, kVocab, 1.f,
                                          {&advantage, &weight, nullptr, nullptr, nullptr}, it, 0,
-                                         row.data(), workspace.data(), nullptr),
+                                         row.data(), nullptr, workspace.data(), nullptr),
               0);
     EXPECT_EQ(static_cast<float>(-workspace[0]), scores[static_cast<std::size_t>(m)]);
     EXPECT_EQ(static_cast<float>(workspace[5]), scores[static_cast<std::size_t>(kM + m)]);
+  }
+}
+
+/// In a cluster, in one block, and where rows are read twice.
+TEST(CudaGrpoLoss, LogprobsAreKeptOfRowsThatCount) {
+  constexpr std::int64_t kM = 5;
+  for (const std::int64_t vocab : {13, 9000, 151936, 480000}) {
+    const std::vector<float> logits = random_floats(kM * vocab, 10, 3);
+    const Tokens tokens(kM, vocab);
+    const std::vector<float> kept = in_both_orders([&] {
+      std::vector<float> rows = logits, logprobs(kM, 1.f);
+      std::vector<double> workspace(kM * kLossSums);
+      EXPECT_EQ(
+          grpo_loss_from_logits_cuda(rows.data(), tokens.ids.data(), kM, vocab, 1.f, tokens.few(),
+                                     options(Surrogate::cispo, KlEstimator::k3), 0, rows.data(),
+                                     logprobs.data(), workspace.data(), nullptr),
+          0);
+      for (std::size_t m = 0; m < kM; ++m)  // on policy: -weight A logprob
+        EXPECT_NEAR(workspace[m * kLossSums],
+                    -tokens.weights[m] * tokens.advantages[m] * static_cast<double>(logprobs[m]),
+                    1e-6);
+      return logprobs;
+    });
+    for (std::size_t m = 0; m < kM; ++m)
+      EXPECT_EQ(kept[m] == 0, tokens.weights[m] == 0) << vocab << ", " << m;
   }
 }
 
@@ -227,7 +252,7 @@ TEST(CudaGrpoLoss, ATokenThatDoesNotExistGivesNan) {
     ASSERT_EQ(grpo_loss_from_logits_cuda(row.data(), &id, 1, 10, 1.f,
                                          {&advantage, &weight, nullptr, nullptr, nullptr},
                                          options(Surrogate::cispo, KlEstimator::k3), 0, row.data(),
-                                         workspace.data(), nullptr),
+                                         nullptr, workspace.data(), nullptr),
               0);
     EXPECT_TRUE(std::isnan(workspace[0]));
   }

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from packed_case import CONFIGS, STARTS, TEMPERATURE, Case, leaf, name
+from packed_case import CONFIGS, STARTS, TEMPERATURE, Case, M, V, leaf, name
 
 from r1core import _C, oracle
 from r1core.advantage import group_advantage
 from r1core.grpo_loss import LossConfig, grpo_loss
-from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
+from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden, packed_loss_from_hidden
 from r1core.grpo_loss_from_logits import grpo_loss_from_logits
 from r1core.logprob import token_logprobs
+from r1core.logprobs_from_hidden import logprobs_from_hidden
+from r1core.loss_tokens import pack_tokens
 
 pytestmark = pytest.mark.cuda
 
@@ -126,6 +128,56 @@ def test_the_doors_give_what_they_give_on_the_cpu(config):
         loss.backward(), peer.backward()
         for mine, other in zip(factors, peers, strict=True):
             torch.testing.assert_close(mine.grad.cpu(), other.grad, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=name)
+def test_logprobs_come_with_the_loss_from_hidden(config):
+    found = []
+    for case in (Case(), on_gpu(Case())):
+        packed = pack_tokens("test", M, STARTS, case.advantages_N, config=config, **case.per_token)
+        factors = [leaf(x) for x in (case.hidden_MH, case.head_VH, case.bias_V)]
+        rest = (case.tokens_M, packed, TEMPERATURE)
+        found.append(packed_loss_from_hidden(*factors, *rest, budget_bytes=5 * 4 * V)[2])
+    assert found[1].is_cuda and found[1].dtype == torch.float32 and not found[1].requires_grad
+    torch.testing.assert_close(found[1].cpu(), found[0], rtol=1e-5, atol=1e-5)
+    assert (found[0] == 0).equal(~Case().mask_M)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logprobs_from_hidden_are_the_cpus(dtype):
+    results = []
+    for case in (Case(), on_gpu(Case())):
+        factors = [leaf(x.to(dtype)) for x in (case.hidden_MH, case.head_VH, case.bias_V)]
+        scored = logprobs_from_hidden(
+            *factors[:2],
+            case.tokens_M,
+            lm_head_bias=factors[2],
+            temperature=TEMPERATURE,
+            budget_bytes=5 * 8 * V,
+        )
+        (scored[0].square().sum() + scored[1].sum()).backward()
+        results.append([*(x.detach() for x in scored), *(x.grad for x in factors)])
+    for mine, theirs in zip(results[1][:2], results[0][:2], strict=True):
+        torch.testing.assert_close(mine.cpu(), theirs, rtol=1e-5, atol=2e-5)
+    for mine, theirs in zip(results[1][2:], results[0][2:], strict=True):
+        error = (mine.cpu().float() - theirs.float()).norm() / theirs.float().norm()
+        # bfloat16: the gradient of the logits is rounded once, and so is the result
+        assert error < (1e-2 if dtype == torch.bfloat16 else 1e-4)
+
+
+def test_the_tokens_of_a_loss_wait_for_no_gpu():
+    case, counted_K = on_gpu(Case()), Case().mask_M.nonzero().flatten()
+    given = {key: value for key, value in case.per_token.items() if key != "mask"}
+    advantages_N = case.advantages_N.cpu()
+    torch.cuda.synchronize()
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        packed = pack_tokens("test", M, STARTS, advantages_N, config=CONFIGS[0], **given)
+        packed.take(counted_K).kernel_tokens(torch.device("cuda"))
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    assert packed.old_logprobs.is_cuda and packed.weights_M.device.type == "cpu"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)

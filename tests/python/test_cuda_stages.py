@@ -1,17 +1,23 @@
 """Stages on a GPU: r1core's kernels for losses and sampling, the model's own forward between."""
 
+from importlib import import_module
+
 import pytest
 import torch
 from models import qwen2_policy, qwen3_policy
 
 from r1core.data import Example
-from r1core.grpo_loss import LossConfig
+from r1core.grpo_loss import LossConfig, loss_normalizer
 from r1core.pipeline import run_recipe
 from r1core.policy import Policy
 from r1core.recipe import load_recipe
 from r1core.rewards import RewardSpec
 from r1core.sampling import sample_groups
+from r1core.stages.examples import as_rollouts
+from r1core.stages.minibatches import Rows
+from r1core.stages.policy_loss import apart, together
 from r1core.stages.reasoning_rl import Batch, ReasoningRLConfig, reasoning_rl
+from r1core.stages.rl_config import RLConfig
 from r1core.stages.sft import SFTConfig, sft
 from r1core.types import SamplingParams
 
@@ -85,6 +91,59 @@ def test_sampled_logprobs_are_the_trainers():
         (entropies_NT, rollouts.entropies_NT),
     ):
         torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-4)
+
+
+def micro_batch(policy, vocab, old=-6.0):
+    """Return sixteen completions of 64 random tokens."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocab, (16, 64), generator=generator).tolist()
+    rollouts = as_rollouts([Example([1, 2, 3], x) for x in ids])
+    old_RT = torch.full((16, 64), old)
+    return Rows(rollouts, rollouts.mask_NT, torch.randn(16, generator=generator), old_RT)
+
+
+def learn(way, policy, rows, reference_RT=None):
+    loss = LossConfig(loss_type="grpo", beta=0.0 if reference_RT is None else 0.04)
+    policy.model.zero_grad()
+    normalizer = loss_normalizer(rows.mask_RT, loss)
+    found = way(policy, rows, RLConfig(steps=1), loss, normalizer, reference_RT)
+    found.loss.backward()
+    gradients = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
+    return found, gradients
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_ways_to_the_loss_are_one(dtype):
+    policy = gpu_policy(dtype, vocab_size=997)
+    rows = micro_batch(policy, 997)
+    with torch.no_grad():
+        reference_RT, _ = policy.logprobs(rows.rollouts)
+    (one, left), (other, right) = (
+        learn(way, policy, rows, reference_RT) for way in (together, apart)
+    )
+    assert reference_RT.is_cuda and policy.fuses_loss
+    torch.testing.assert_close(one.loss, other.loss, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.logprobs_RT, other.logprobs_RT.cpu(), rtol=0, atol=5e-5)
+    assert abs(one.metrics.kl) < 1e-6  # also in bfloat16: both sides are scored alike
+    rounding = 0.05 if dtype == torch.bfloat16 else 1e-3
+    for name, gradient in left.items():
+        scale = right[name].float().norm().clamp(min=1e-4)
+        assert (gradient.float() - right[name].float()).norm() < rounding * scale, name
+
+
+@pytest.mark.parametrize("way", [together, apart])
+def test_the_logits_of_a_micro_batch_are_never_whole(way, monkeypatch):
+    vocab = 50_000
+    monkeypatch.setattr(import_module("r1core.grpo_loss_from_hidden"), "GPU_BUDGET", 2**24)
+    policy = gpu_policy(vocab_size=vocab)
+    rows = micro_batch(policy, vocab, old=-11.0)
+    assert policy.fuses_loss
+    learn(way, policy, rows)  # cuBLAS takes its workspace
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    learn(way, policy, rows)
+    whole_bytes = rows.mask_RT.numel() * vocab * 4
+    assert torch.cuda.max_memory_allocated() - before < whole_bytes / 2
 
 
 def test_sft_learns():

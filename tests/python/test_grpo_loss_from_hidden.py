@@ -4,6 +4,8 @@ import pytest
 import torch
 from packed_case import (
     CONFIGS,
+    STARTS,
+    TEMPERATURE,
     Case,
     M,
     V,
@@ -14,7 +16,9 @@ from packed_case import (
 )
 
 from r1core.grpo_loss import LossConfig
-from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
+from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden, packed_loss_from_hidden
+from r1core.logprob import token_logprobs
+from r1core.loss_tokens import pack_tokens
 
 
 @pytest.mark.parametrize("rows", [1, 4, M])
@@ -31,6 +35,20 @@ def test_from_hidden_matches_the_oracle_in_chunks_of_any_size(config, rows):
         # As above; a sum over V = 1,037 or M = 23 terms adds its own rounding.
         torch.testing.assert_close(ours_g.double(), theirs_g, rtol=1e-4, atol=3e-6)
     assert metrics.tokens == int(case.mask_M.sum())
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=name)
+def test_logprobs_of_the_tokens_that_count_come_with_the_loss(config, grad):
+    case = Case()
+    packed = pack_tokens("test", M, STARTS, case.advantages_N, config=config, **case.per_token)
+    factors = [x.clone().requires_grad_(grad) for x in (case.hidden_MH, case.head_VH, case.bias_V)]
+    _, _, logprobs_M = packed_loss_from_hidden(
+        *factors, case.tokens_M, packed, TEMPERATURE, budget_bytes=4 * V * 4
+    )
+    expected_M, _ = token_logprobs(case.logits_MV, case.tokens_M, temperature=TEMPERATURE)
+    assert not logprobs_M.requires_grad and logprobs_M.dtype == torch.float32
+    torch.testing.assert_close(logprobs_M, expected_M.where(case.mask_M, 0), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("level", ["token", "sequence"])

@@ -21,11 +21,13 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "importance",
         "kl",
         "value_loss",
+        "logprobs_from_hidden",
     },
     {
         "forward",
         "native_loss",
         "hf_forward",
+        "hf_head",
         "hf_sampling",
         "lora",
         "policy",

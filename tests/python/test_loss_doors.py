@@ -17,6 +17,7 @@ from r1core.grpo_loss import LossConfig
 from r1core.grpo_loss_from_hidden import grpo_loss_from_hidden
 from r1core.grpo_loss_from_logits import grpo_loss_from_logits
 from r1core.logprob import token_logprobs
+from r1core.loss_tokens import pack_tokens
 
 
 def every_result(config):
@@ -43,6 +44,18 @@ def every_result(config):
         loss, _ = door(*leaves, ids, starts, advantages, **arguments)
         results.append([loss, *gradients(loss, *leaves)])
     return results
+
+
+def test_packed_tokens_stay_where_they_are():
+    there = torch.zeros(4, device="meta")  # has no values: whoever moved it would fail
+    given = {"old_logprobs": there, "reference_logprobs": there, "importance_weights": there}
+    starts, mask_M = torch.tensor([0, 4]), torch.tensor([True, False, True, True])
+    packed = pack_tokens(
+        "test", 4, starts, torch.ones(1), mask=mask_M, config=LossConfig(), **given
+    ).take(mask_M.nonzero().flatten())
+    for key in given:
+        assert getattr(packed, key).is_meta and len(getattr(packed, key)) == 3
+    assert packed.weights_M.device == packed.advantages_M.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("config", CONFIGS[:2], ids=name)

@@ -7,7 +7,8 @@ import torch
 from native_cases import policy_of, rollouts_of
 from torch import nn
 
-from r1core import lora, native_loss
+import r1core.stages.policy_loss as stage
+from r1core import lora
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
 from r1core.policy import Policy
 from r1core.stages.minibatches import Rows, micro_batches
@@ -243,9 +244,9 @@ def test_no_row_is_no_error():
 @pytest.fixture
 def ways(monkeypatch):
     """The names of the ways that were gone, in order."""
-    gone, head_loss, logprobs = [], native_loss.head_loss, Policy.logprobs
+    gone, loss, logprobs = [], stage.completion_loss, Policy.logprobs
     monkeypatch.setattr(
-        native_loss, "head_loss", lambda *a, **k: gone.append("together") or head_loss(*a, **k)
+        stage, "completion_loss", lambda *a, **k: gone.append("together") or loss(*a, **k)
     )
     monkeypatch.setattr(
         Policy, "logprobs", lambda *a, **k: gone.append("apart") or logprobs(*a, **k)
@@ -258,7 +259,10 @@ def ways(monkeypatch):
     [
         ("together", True, "auto", {}, {}),
         ("together", False, "native", {}, {}),
-        ("apart", True, "hf", {}, {}),
+        ("together", True, "hf", {}, {}),
+        ("apart", True, "hf", {"importance_sampling_level": "sequence"}, {}),
+        ("apart", True, "hf", {}, {"importance_sampling_mode": "token_truncate"}),
+        ("together", False, "hf", {}, {"importance_sampling_mode": "token_truncate"}),
         ("apart", True, "auto", {"importance_sampling_level": "sequence"}, {}),
         ("apart", True, "auto", {}, {"importance_sampling_mode": "token_truncate"}),
         ("together", False, "auto", {}, {"importance_sampling_mode": "token_truncate"}),

@@ -7,13 +7,12 @@ Widths as in `plan.native`; b bytes of a weight.
 
 from __future__ import annotations
 
+from r1core.grpo_loss_from_hidden import CPU_BUDGET, GPU_BUDGET
 from r1core.plan.batch import Tokens
 from r1core.plan.parts import FLOAT, HOLES, MMAP_THRESHOLD, Setup
 
+PANEL = 16 * 2**20  # kPanelItems in grpo_loss_from_hidden.cpp
 ROWS_AT_ONCE = 512  # of `hf_sampling.generate`
-GPU_SAVED = 3 * FLOAT
-"""Bytes of a logit that torch's own log_softmax and entropy save on a GPU: the log-probability, the
-probability and their product (`logprob.token_logprobs`)."""
 
 
 def sampling_rows(prompts: int, group_size: int) -> int:
@@ -97,20 +96,23 @@ def backward_scratch(setup: Setup, tokens: Tokens) -> int:
     return again + tokens.rows * (3 * b * s.intermediate + (b + FLOAT) * s.hidden)
 
 
-def head_logits(setup: Setup, tokens: Tokens, accumulates: bool) -> int:
-    """Return logits of every completion token, and what is made of them.
+def head_logits(setup: Setup, tokens: Tokens) -> int:
+    """Return the logits that exist at a time, and what is made of them beside.
 
-    On the CPU one kernel reads them and another writes the gradient, in their own dtype. On a GPU
-    torch saves three float32 tensors and has two more in the backward pass; or it holds the logits
-    and two more in the forward pass, when what entropies saved in the micro-batch before is still
-    there: no gradient has come by to free it.
+    Where they are the head's alone: a chunk in float32, on a GPU also its gradient in bfloat16; the
+    gradient of the hidden states; of a bfloat16 head the float32 sum of its gradient, and on the CPU
+    a panel of it as float32. Elsewhere those of every completion token, and their gradient, in the
+    weights' dtype.
     """
-    count = tokens.targets * setup.shape.vocab
-    if setup.kind == "cpu":
+    s, count = setup.shape, tokens.targets * setup.shape.vocab
+    if not s.plain_head:
         return count * 2 * setup.b
-    wide = FLOAT if setup.b < FLOAT else 0
-    forward = setup.b + wide + GPU_SAVED + (GPU_SAVED if accumulates else 0)
-    return count * max(forward, GPU_SAVED + 2 * FLOAT)
+    narrow, on_gpu = setup.b < FLOAT, setup.kind == "cuda"
+    chunk = count * (FLOAT + (setup.b if narrow and on_gpu else 0))
+    head = FLOAT * s.embedding if narrow and not setup.lora else 0
+    panel = min(PANEL, FLOAT * s.embedding) if narrow and not on_gpu else 0
+    budget = GPU_BUDGET if on_gpu else CPU_BUDGET
+    return min(budget, chunk) + FLOAT * tokens.targets * s.hidden + head + panel
 
 
 def malloc_holes(setup: Setup, tokens: Tokens) -> int:

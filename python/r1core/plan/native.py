@@ -93,12 +93,8 @@ def backward_scratch(setup: Setup, tokens: Tokens) -> int:
     return FLOAT * (rows + 3 * tokens.targets * s.hidden)
 
 
-def head_logits(setup: Setup, tokens: Tokens, accumulates: bool = False) -> int:
-    """Return the logits that exist at a time: forward a block per thread, backward 64 MB.
-
-    It is the same for every micro-batch, so `accumulates` does not matter.
-    """
-    del accumulates
+def head_logits(setup: Setup, tokens: Tokens) -> int:
+    """Return the logits that exist at a time: forward a block per thread, backward 64 MB."""
     V, H = setup.shape.vocab, setup.shape.hidden
     panels = -(-tokens.targets // PANEL)
     forward = min(panels, HEAD_PANELS * setup.threads)

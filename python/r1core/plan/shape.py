@@ -11,9 +11,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from r1core.decoder_spec import plain_decoder
+from r1core.hf_head import head_reason
 from r1core.lora import LoraSettings
 from r1core.worlds import load_world
 from r1core.worlds.base import TOKENIZER_PAGES, BaseShape, base_config
@@ -32,6 +39,7 @@ class ModelShape:
         tied: whether the head is the embedding.
         max_context: positions; None where the configuration does not say.
         engine: whether the engine's table describes it.
+        plain_head: whether the logits are what the head returns (`hf_head`).
         linears: name, inputs and outputs of every projection but the head.
     """
 
@@ -48,6 +56,7 @@ class ModelShape:
     tied: bool
     max_context: int | None
     engine: bool
+    plain_head: bool
     linears: tuple[tuple[str, int, int], ...]
 
     @property
@@ -89,8 +98,10 @@ class ModelShape:
 
 def model_shape(config: PretrainedConfig) -> ModelShape:
     """Return the sizes of a causal LM, built on the meta device: in a second, without memory."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    with torch.device("meta"):  # where eager attention does not ask for a mask's values
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16, attn_implementation="eager"
+        ).eval()
     text = config.get_text_config()
     head = model.get_output_embeddings()
     heads = int(text.num_attention_heads)
@@ -109,12 +120,21 @@ def model_shape(config: PretrainedConfig) -> ModelShape:
         tied=tied,
         max_context=getattr(text, "max_position_embeddings", None),
         engine=plain_decoder(model),
+        plain_head=_has_plain_head(model),
         linears=tuple(
             (name, module.in_features, module.out_features)
             for name, module in model.named_modules()
             if isinstance(module, nn.Linear) and module is not head
         ),
     )
+
+
+def _has_plain_head(model: PreTrainedModel) -> bool:
+    """Tell whether the logits are the head's alone; False, the larger plan, where nobody knows."""
+    try:
+        return head_reason(model) is None
+    except Exception:  # noqa: BLE001 - a forward may ask for values, which nothing here has
+        return False
 
 
 def _intermediate(config: Any) -> int:

@@ -239,7 +239,7 @@ def update_parts(setup: Setup, tokens: Tokens, accumulates: bool, *, head: bool 
     """Return what the backward pass of a micro-batch adds, at its worst."""
     by = native if setup.native else module
     kept, scratch = by.kept_activations(setup, tokens), by.backward_scratch(setup, tokens)
-    logits = by.head_logits(setup, tokens, accumulates) if head else 0
+    logits = by.head_logits(setup, tokens) if head else 0
     if not setup.native:  # the logits are gone when the layers' gradients come
         scratch = max(0, scratch - logits)
     return {

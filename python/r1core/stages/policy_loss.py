@@ -1,7 +1,8 @@
 """The loss of a micro-batch (DeepSeek-R1, equations 1 and 2), by the shorter of two ways.
 
     together:  logits -> log-probabilities -> d loss / d logits, row by row; the head runs once
-    apart:     log-probabilities of all rows -> loss; the backward pass computes the logits again
+    apart:     log-probabilities of all rows -> loss; the backward pass computes the logits again,
+               or has kept them, of a model that does more to them than its head does
 
 A token's gradient often follows from its own log-probability and what was known before; then the
 two need not be apart. Log-probabilities, loss and gradient are the same.
@@ -62,7 +63,7 @@ def policy_loss(
         normalizer: of the whole minibatch.
         reference_logprobs: float32 [R, T] under pi_ref; required where loss.beta > 0.
     """
-    way = together if policy.layout == "shared" and _known(rows, config, loss) else apart
+    way = together if _known(rows, config, loss) and policy.fuses_loss else apart
     return way(policy, rows, config, loss, normalizer, reference_logprobs)
 
 
@@ -83,8 +84,12 @@ def together(
     """Turn each row of logits into its gradient as soon as it is scored."""
     inside_RT = inside(rows.rollouts)
 
+    index_M = inside_RT.flatten().nonzero().flatten()
+
     def pack(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor[inside_RT]
+        if tensor is None:
+            return None
+        return tensor.flatten()[index_M.to(tensor.device, non_blocking=True)]
 
     weights_RT, ratios = _sampler_weights(rows.old_logprobs_RT, rows, config)
     per_token, lengths_R = rows.advantages.ndim == 2, rows.rollouts.lengths_N
@@ -104,9 +109,10 @@ def together(
         policy.model,
         rows.rollouts,
         packed,
+        kind=policy.forward,
         gradient_checkpointing=policy.gradient_checkpointing,
     )
-    logprobs_RT = torch.zeros(inside_RT.shape).masked_scatter(inside_RT, logprobs_M)
+    logprobs_RT = torch.zeros(inside_RT.shape).masked_scatter(inside_RT, logprobs_M.cpu())
     return PolicyLoss(value, metrics, logprobs_RT, ratios)
 
 
@@ -120,6 +126,8 @@ def apart(
 ) -> PolicyLoss:
     """Score every row before the loss; by whichever forward the policy trains."""
     logprobs_RT, entropies_RT = policy.logprobs(rows.rollouts)
+    if loss.entropy_coef == 0:
+        entropies_RT = entropies_RT.detach()
     weights_RT, ratios = _sampler_weights(rows.sampler_policy(logprobs_RT), rows, config)
     value, metrics = grpo_loss(
         logprobs_RT,

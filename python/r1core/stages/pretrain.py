@@ -17,10 +17,12 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from r1core.forward import ForwardKind, runs_native
+from r1core.grpo_loss_from_hidden import packed_loss_from_hidden
+from r1core.hf_head import head_input, head_reason
 from r1core.loss_tokens import cross_entropy_tokens
 from r1core.native_forward import completion_hidden
 from r1core.native_loss import head_loss
-from r1core.stages.packing import PackedBatch, pack
+from r1core.stages.packing import IGNORE, PackedBatch, pack
 from r1core.types import StepStats
 
 Gate = Callable[[PreTrainedModel], float]
@@ -146,13 +148,21 @@ def native_document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
 def document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """Return the mean cross-entropy in nats of the tokens that follow another in a document."""
     rows = batch.rows()
-    logits_BTV = model(
-        input_ids=rows.tokens_BT,
-        position_ids=rows.positions_BT,
-        attention_mask=rows.mask_B1TT,
-        use_cache=False,
-    ).logits
-    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), rows.labels_BT.flatten())
+    inputs = {
+        "input_ids": rows.tokens_BT,
+        "position_ids": rows.positions_BT,
+        "attention_mask": rows.mask_B1TT,
+    }
+    if head_reason(model):
+        logits_BTV = model(**inputs, use_cache=False).logits
+        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), rows.labels_BT.flatten())
+    learnt_BT = rows.labels_BT != IGNORE
+    hidden_MH, following_M = head_input(model, **inputs)[learnt_BT], rows.labels_BT[learnt_BT]
+    head, M = model.get_output_embeddings(), len(following_M)
+    loss: Tensor = packed_loss_from_hidden(
+        hidden_MH, head.weight, head.bias, following_M, cross_entropy_tokens(M, M)
+    )[0]
+    return loss
 
 
 def learning_rate(config: PretrainConfig, step: int) -> float:

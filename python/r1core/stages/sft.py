@@ -107,7 +107,7 @@ def backward(policy: Policy, rollouts: Rollouts, config: SFTConfig) -> dict[str,
     """Add the gradient of the mean cross-entropy of a batch's completion tokens."""
     count = int(rollouts.mask_NT.sum())
     loss = entropy = 0.0
-    way = together if policy.layout == "shared" else apart
+    way = together if policy.fuses_loss else apart
     for rows in micro_batches(policy, rollouts, config.tokens_per_micro_batch):
         part, part_entropy = way(policy, rows, count)
         part.backward()  # type: ignore[no-untyped-call]
@@ -123,6 +123,7 @@ def together(policy: Policy, rows: Rollouts, count: int) -> tuple[Tensor, float]
         policy.model,
         rows,
         cross_entropy_tokens(len(mask_M), count, mask_M),
+        kind=policy.forward,
         gradient_checkpointing=policy.gradient_checkpointing,
     )
     assert metrics.entropy is not None
