@@ -155,7 +155,7 @@ bool run_block(Block& it) {
 }  // namespace
 
 bool reverse = false;
-int compute_capability = 9;
+int ptx_version = 90;
 
 thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
@@ -205,6 +205,7 @@ int run(Index grid, Index size, unsigned cluster_size, std::size_t shared,
   const std::size_t threads = std::size_t{size.x} * size.y * size.z;
   if (threads == 0 || threads > 1024 || shared > kMostShared || grid.x % cluster_size || !grid.x)
     return 1;
+  if (cluster_size > 1 && ptx_version < 90) return 719;  // what such a kernel traps with
   const unsigned clusters = grid.x / cluster_size * grid.y * grid.z;
   bool complete = true;
   for (unsigned c = 0; c < clusters && complete; ++c) {

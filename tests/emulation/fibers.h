@@ -52,7 +52,7 @@ int run(Index grid, Index block, unsigned cluster, std::size_t shared,
 
 /// The order in which a block's fibers run; what depends on it lacks a barrier.
 extern bool reverse;
-/// Major compute capability that the launchers see.
-extern int compute_capability;
+/// For which GPU the kernels were compiled, as the launchers see it; none before 90 run in clusters.
+extern int ptx_version;
 
 }  // namespace emulation
