@@ -221,16 +221,20 @@ TEST(CudaGrpoLoss, LogprobsHaveTheScorersBits) {
 }
 
 TEST(CudaGrpoLoss, ATokenThatDoesNotExistGivesNan) {
-  const double advantage = 1, weight = 1;
-  for (const std::int64_t id : {-1, 10}) {
-    std::vector<float> row = random_floats(10, 1);
-    std::vector<double> workspace(kLossSums);
-    ASSERT_EQ(grpo_loss_from_logits_cuda(row.data(), &id, 1, 10, 1.f,
-                                         {&advantage, &weight, nullptr, nullptr, nullptr},
-                                         options(Surrogate::cispo, KlEstimator::k3), 0, row.data(),
-                                         workspace.data(), nullptr),
-              0);
-    EXPECT_TRUE(std::isnan(workspace[0]));
+  const double advantage = 1, weight = 1, old = -2;
+  for (const GrpoLossOptions& it : variants()) {
+    for (const std::int64_t id : {-1, 10}) {
+      for (const double* const old_logprob : {static_cast<const double*>(nullptr), &old}) {
+        std::vector<float> row = random_floats(10, 1);
+        std::vector<double> workspace(kLossSums);
+        ASSERT_EQ(grpo_loss_from_logits_cuda(row.data(), &id, 1, 10, 1.f,
+                                             {&advantage, &weight, old_logprob, nullptr, nullptr},
+                                             it, 0, row.data(), workspace.data(), nullptr),
+                  0);
+        EXPECT_TRUE(std::isnan(workspace[0]));
+        for (const float gradient : row) EXPECT_TRUE(std::isnan(gradient));
+      }
+    }
   }
 }
 
