@@ -1,7 +1,5 @@
 #include "csrc/grpo_loss_from_logits.h"
 
-#include <ATen/ops/empty_like.h>
-
 #include "csrc/check.h"
 #include "csrc/grpo_rows.h"
 #include "csrc/grpo_rows_cuda.h"
@@ -9,14 +7,13 @@
 namespace r1 {
 namespace {
 
-/// On a GPU a row is in its multiprocessors once for loss and gradient, wanted or not.
+/// With a ratio per token a row is in the GPU's multiprocessors once, for loss and gradient.
 at::Tensor from_logits_cuda(CudaGrpoRows loss, const at::Tensor& logits, bool sequence_ratio,
                             bool in_place) {
-  const at::Tensor gradient = in_place ? logits : at::empty_like(logits);
   if (sequence_ratio)
     loss.score(logits, 0);
   else
-    loss.overwrite(logits, gradient, 0);
+    loss.overwrite(logits, in_place ? logits : at::Tensor(), 0);
   const at::Tensor sums = loss.sums();
   if (sequence_ratio && in_place) loss.differentiate(logits, 0);
   return sums;

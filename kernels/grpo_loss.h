@@ -87,7 +87,7 @@ R1_CUDA_API int grpo_loss_cuda(const double* logprobs, const GrpoTokens& tokens,
 ///
 /// @param logits     [M, V]
 /// @param ids        [M]
-/// @param gradient   [M, V]; may be `logits` itself
+/// @param gradient   [M, V]; may be `logits` itself, or null where none is wanted
 /// @param workspace  [M, kLossSums], for grpo_loss_sums_cuda
 R1_CUDA_API int grpo_loss_from_logits_cuda(const float* logits, const std::int64_t* ids,
                                            std::int64_t rows, std::int64_t vocab, float temperature,

@@ -54,7 +54,7 @@ struct Call {
   GrpoTokens tokens;
   GrpoLossOptions options;
   float entropy_weight;
-  Gradient* gradient;
+  Gradient* gradient;  // or null
   double* workspace;
 
   /// Of no row, 0.
@@ -66,7 +66,8 @@ struct Call {
     const bool aligned = is_aligned(gradient, vocab);
     part.for_slices([&](std::int64_t s) {
       for_vectors(part.count(s), [&](int, int at, std::int64_t left) {
-        if (left > 0) store_vector(gradient + row * vocab + s * kSlice + at, left, aligned, zeros);
+        if (!gradient || left <= 0) return;
+        store_vector(gradient + row * vocab + s * kSlice + at, left, aligned, zeros);
       });
     });
     if (rank == 0 && threadIdx.x < kLossSums) workspace[row * kLossSums + threadIdx.x] = 0;
@@ -98,6 +99,7 @@ struct Call {
   __device__ void differentiate(std::int64_t row, const Part& part, const RowGradient& of_row,
                                 const Element* held, std::int64_t held_from, bool held_aligned,
                                 std::int64_t token, float at_token) const {
+    if (!gradient) return;
     Gradient* const to = gradient + row * vocab;
     const bool aligned = is_aligned(gradient, vocab);
     part.for_slices([&](std::int64_t s) {

@@ -176,6 +176,24 @@ TEST_P(Rows, Bfloat16GradientsAreRoundedOnce) {
               expected, 2e-6, 1. / 256);
 }
 
+TEST_P(Rows, WithoutAGradientTheSumsHaveTheSameBits) {
+  constexpr std::int64_t kM = 3;
+  const std::int64_t vocab = GetParam();
+  const Tokens tokens(kM, vocab);
+  std::vector<float> logits = random_floats(kM * vocab, 9, 3);
+  const std::vector<float> before = logits;
+  const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
+  std::vector<double> only(kM * kLossSums, -1), with_gradient(kM * kLossSums, -1);
+  for (const bool wanted : {false, true}) {
+    EXPECT_EQ(grpo_loss_from_logits_cuda(
+                  logits.data(), tokens.ids.data(), kM, vocab, 1.5f, tokens.all(), it, 0.1f,
+                  wanted ? logits.data() : nullptr, (wanted ? with_gradient : only).data(), nullptr),
+              0);
+    EXPECT_EQ(logits == before, !wanted);
+  }
+  EXPECT_EQ(only, with_gradient);
+}
+
 // On Ampere, and on a GPU newer than the library whose driver compiles the code for Ampere.
 TEST_P(Rows, CodeWithoutClustersGivesTheSameBits) {
   constexpr std::int64_t kM = 3;
