@@ -3,7 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
-#include "csrc/check.h"
+#include "csrc/tensor_check.h"
 
 namespace r1 {
 namespace {
@@ -41,7 +41,7 @@ GrpoTokens::GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& adva
                "tensors must hold one value for each of ", M, " tokens; got ", tensor->sizes());
   R1_REQUIRE(starts_.dim() == 1 && starts_.numel() >= 1 && starts_.scalar_type() == at::kLong,
              "sequence_starts must be [N + 1] int64; got ", starts_.sizes(), " ",
-             starts_.scalar_type());
+             dtype_name(starts_));
   const std::int64_t* start = starts_.const_data_ptr<std::int64_t>();
   const std::int64_t N = starts_.numel() - 1;
   R1_REQUIRE(start[0] == 0 && start[N] == M, "sequence_starts must go from 0 to M = ", M, "; got ",

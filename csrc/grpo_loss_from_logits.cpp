@@ -1,8 +1,8 @@
 #include "csrc/grpo_loss_from_logits.h"
 
-#include "csrc/check.h"
 #include "csrc/grpo_rows.h"
 #include "csrc/grpo_rows_cuda.h"
+#include "csrc/tensor_check.h"
 
 namespace r1 {
 namespace {
@@ -27,7 +27,7 @@ at::Tensor grpo_loss_from_logits(const at::Tensor& logits, const at::Tensor& ids
                                  std::int64_t stream) {
   check_token_logits(__func__, logits, ids, temperature);
   R1_REQUIRE(logits.scalar_type() != at::kDouble, "logits must be float32 or bfloat16; got ",
-             logits.scalar_type());
+             dtype_name(logits));
   R1_REQUIRE(tokens.size() == logits.size(0), "sequence_starts must end at M = ", logits.size(0),
              "; got ", tokens.size());
   R1_REQUIRE(!in_place || logits.is_contiguous(), "logits must be contiguous; got strides ",
