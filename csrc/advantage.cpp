@@ -32,6 +32,7 @@ AdvantageBaseline baseline_of(const std::string& name) {
 at::Tensor group_advantage(const at::Tensor& rewards, const std::string& scale,
                            const std::string& baseline, double eps, std::int64_t ddof,
                            std::int64_t stream) {
+  check_reachable(__func__, "rewards", rewards);
   R1_REQUIRE(rewards.dim() == 2 && rewards.size(1) > 0,
              "rewards must be [num_prompts, group_size >= 1]; got ", rewards.sizes());
   R1_REQUIRE(rewards.scalar_type() == at::kFloat, "rewards must be float32; got ",

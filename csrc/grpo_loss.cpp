@@ -17,6 +17,12 @@ at::Tensor optional_double(const std::optional<at::Tensor>& tensor, at::Device d
   return tensor ? as_double(*tensor, device) : at::Tensor{};
 }
 
+/// Where the kernels find the tokens.
+at::Device reachable_device(const at::Tensor& weights) {
+  check_reachable("GrpoTokens", "weights", weights);
+  return weights.device();
+}
+
 const double* data_or_null(const at::Tensor& tensor, std::int64_t m) {
   return tensor.defined() ? tensor.const_data_ptr<double>() + m : nullptr;
 }
@@ -28,7 +34,7 @@ GrpoTokens::GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& adva
                        const std::optional<at::Tensor>& reference_logprobs,
                        const std::optional<at::Tensor>& importance_weights)
     : starts_(sequence_starts.to(at::kCPU).contiguous()),
-      advantages_(as_double(advantages, weights.device())),
+      advantages_(as_double(advantages, reachable_device(weights))),
       weights_(as_double(weights, weights.device())),
       old_logprobs_(optional_double(old_logprobs, weights.device())),
       reference_logprobs_(optional_double(reference_logprobs, weights.device())),

@@ -21,6 +21,7 @@ at::Tensor widen(const at::Tensor& x) {
 }
 
 void check_elements(const char* function, const char* name, const at::Tensor& x) {
+  check_reachable(function, name, x);
   const at::ScalarType dtype = x.scalar_type();
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kDouble)
     reject(function, name, " must be float32, bfloat16 or float64; got ", dtype_name(dtype));

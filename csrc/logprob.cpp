@@ -50,6 +50,7 @@ void backward(Kernel kernel, const at::Tensor& logits, const at::Tensor& tokens,
 
 void check_tokens(const char* function, const at::Tensor& tokens, std::int64_t M, std::int64_t V,
                   double temperature) {
+  check_reachable(function, "tokens", tokens);
   if (tokens.dim() != 1 || tokens.size(0) != M)
     reject(function, "tokens must be [M = ", M, "]; got ", tokens.sizes());
   if (tokens.scalar_type() != at::kLong)

@@ -45,6 +45,7 @@ at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::i
 SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms,
                             double temperature, std::int64_t top_k, double top_p, double min_p,
                             std::int64_t stream) {
+  check_reachable(__func__, "logits", logits);
   R1_REQUIRE(logits.dim() == 2 && logits.size(1) > 0 &&
                  (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kBFloat16),
              "logits must be [N, V >= 1] float32 or bfloat16; got ", logits.sizes(), " ",
@@ -94,6 +95,7 @@ SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms
 at::Tensor philox_uniforms(std::uint64_t seed, const at::Tensor& prompt_uids,
                            const at::Tensor& samples, const at::Tensor& positions,
                            std::int64_t stream) {
+  check_reachable(__func__, "prompt_uids", prompt_uids);
   R1_REQUIRE(prompt_uids.dim() == 1, "prompt_uids must be [N] int64; got ", prompt_uids.sizes());
   const std::int64_t N = prompt_uids.size(0);
   const at::Device device = prompt_uids.device();

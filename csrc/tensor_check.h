@@ -28,4 +28,10 @@ inline const char* dtype_name(at::ScalarType dtype) {
 }
 inline const char* dtype_name(const at::Tensor& tensor) { return dtype_name(tensor.scalar_type()); }
 
+/// Rejects a tensor whose memory no kernel of ours reads, such as an mps one, whatever its pointer.
+inline void check_reachable(const char* function, const char* name, const at::Tensor& tensor) {
+  if (!tensor.is_cpu() && !tensor.is_cuda())
+    reject(function, name, " must be on the CPU or a CUDA GPU; got ", tensor.device());
+}
+
 }  // namespace r1
