@@ -293,6 +293,17 @@ def test_more_than_two_to_the_31_elements():
     assert torch.equal(dx, torch.autograd.grad(rms_norm(few, weight, EPS), few, dy[last])[0])
 
 
+@ON_CPU_AND_GPU
+@pytest.mark.parametrize("shape", [(2, 0, 8), (0, 2, 8), (2, 0, 3, 8)])
+def test_rms_norm_takes_no_rows_at_all(shape, device):
+    x, residual = (leaf(draw(*shape, device=device)) for _ in range(2))
+    weight = leaf(draw(8, device=device))
+    y, h = rms_norm(x, weight, EPS, residual)
+    assert y.shape == h.shape == shape
+    y.sum().backward()
+    assert x.grad.shape == shape and weight.grad.count_nonzero() == 0
+
+
 X, W, COS = torch.zeros(2, 3, 4), torch.ones(4), torch.zeros(2, 2)
 
 
