@@ -284,7 +284,8 @@ def test_a_side_stream_is_used():
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        later = logits_MV * 1.0  # on the side stream: another stream would read it too early
+        torch.cuda._sleep(10**8)  # clock cycles, so that another stream reads `later` too early
+        later = logits_MV * 1.0
         actual, _ = token_logprobs(later, tokens_M)
     stream.synchronize()
     assert torch.equal(actual, expected)
