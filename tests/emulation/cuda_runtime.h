@@ -143,15 +143,6 @@ void __stcs(T* to, T value) {
   *to = value;
 }
 
-// Copies into shared memory
-// ------------------------------------------------------------------------
-
-inline void __pipeline_memcpy_async(void* to, const void* from, std::size_t bytes) {
-  std::memcpy(to, from, bytes);
-}
-inline void __pipeline_commit() {}
-inline void __pipeline_wait_prior(std::size_t) {}
-
 // Launches and what the host asks
 // -------------------------------------------------------------------
 

@@ -13,12 +13,20 @@ namespace {
 
 constexpr std::size_t kStack = 256 * 1024;
 
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes, group;
+};
+
 struct Fiber {
   ucontext_t context;
   jmp_buf here;
   std::unique_ptr<unsigned char[]> stack;
   bool started = false, ended = false, waits = false;
   Scope scope = Scope::block;
+  std::vector<Copy> copies;  // that have not happened
+  std::size_t groups = 0;    // committed
 };
 
 /// The blocks of a cluster, each on a thread of its own.
@@ -189,6 +197,25 @@ int sum_of_block(int value) {
   block->sum += value;
   meet(Scope::block);
   return block->sum;
+}
+
+void copy_later(void* to, const void* from, std::size_t bytes) {
+  Fiber& fiber = block->fibers[block->current];
+  if (reverse)
+    std::memcpy(to, from, bytes);
+  else
+    fiber.copies.push_back({to, from, bytes, fiber.groups});
+}
+
+void commit_copies() { ++block->fibers[block->current].groups; }
+
+void wait_for_copies(std::size_t later) {
+  Fiber& fiber = block->fibers[block->current];
+  std::erase_if(fiber.copies, [&](const Copy& copy) {
+    if (copy.group + later >= fiber.groups) return false;
+    std::memcpy(copy.to, copy.from, copy.bytes);
+    return true;
+  });
 }
 
 unsigned char* dynamic_shared() { return shared_memory; }
