@@ -4,8 +4,8 @@
 #include <ATen/ops/empty_like.h>
 #include <c10/core/DeviceGuard.h>
 
-#include "csrc/check.h"
 #include "csrc/cuda_library.h"
+#include "csrc/tensor_check.h"
 #include "kernels/advantage.h"
 
 namespace r1 {
@@ -32,10 +32,11 @@ AdvantageBaseline baseline_of(const std::string& name) {
 at::Tensor group_advantage(const at::Tensor& rewards, const std::string& scale,
                            const std::string& baseline, double eps, std::int64_t ddof,
                            std::int64_t stream) {
+  check_reachable(__func__, "rewards", rewards);
   R1_REQUIRE(rewards.dim() == 2 && rewards.size(1) > 0,
              "rewards must be [num_prompts, group_size >= 1]; got ", rewards.sizes());
   R1_REQUIRE(rewards.scalar_type() == at::kFloat, "rewards must be float32; got ",
-             rewards.scalar_type());
+             dtype_name(rewards));
   R1_REQUIRE(eps > 0, "eps must be > 0; got ", eps);
   R1_REQUIRE(ddof == 0 || ddof == 1, "ddof must be 0 or 1; got ", ddof);
   const at::Tensor input = rewards.contiguous();

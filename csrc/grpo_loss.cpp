@@ -3,7 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
-#include "csrc/check.h"
+#include "csrc/tensor_check.h"
 
 namespace r1 {
 namespace {
@@ -17,6 +17,12 @@ at::Tensor optional_double(const std::optional<at::Tensor>& tensor, at::Device d
   return tensor ? as_double(*tensor, device) : at::Tensor{};
 }
 
+/// Where the kernels find the tokens.
+at::Device reachable_device(const at::Tensor& weights) {
+  check_reachable("GrpoTokens", "weights", weights);
+  return weights.device();
+}
+
 const double* data_or_null(const at::Tensor& tensor, std::int64_t m) {
   return tensor.defined() ? tensor.const_data_ptr<double>() + m : nullptr;
 }
@@ -28,7 +34,7 @@ GrpoTokens::GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& adva
                        const std::optional<at::Tensor>& reference_logprobs,
                        const std::optional<at::Tensor>& importance_weights)
     : starts_(sequence_starts.to(at::kCPU).contiguous()),
-      advantages_(as_double(advantages, weights.device())),
+      advantages_(as_double(advantages, reachable_device(weights))),
       weights_(as_double(weights, weights.device())),
       old_logprobs_(optional_double(old_logprobs, weights.device())),
       reference_logprobs_(optional_double(reference_logprobs, weights.device())),
@@ -41,7 +47,7 @@ GrpoTokens::GrpoTokens(const at::Tensor& sequence_starts, const at::Tensor& adva
                "tensors must hold one value for each of ", M, " tokens; got ", tensor->sizes());
   R1_REQUIRE(starts_.dim() == 1 && starts_.numel() >= 1 && starts_.scalar_type() == at::kLong,
              "sequence_starts must be [N + 1] int64; got ", starts_.sizes(), " ",
-             starts_.scalar_type());
+             dtype_name(starts_));
   const std::int64_t* start = starts_.const_data_ptr<std::int64_t>();
   const std::int64_t N = starts_.numel() - 1;
   R1_REQUIRE(start[0] == 0 && start[N] == M, "sequence_starts must go from 0 to M = ", M, "; got ",

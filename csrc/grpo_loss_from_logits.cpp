@@ -1,22 +1,19 @@
 #include "csrc/grpo_loss_from_logits.h"
 
-#include <ATen/ops/empty_like.h>
-
-#include "csrc/check.h"
 #include "csrc/grpo_rows.h"
 #include "csrc/grpo_rows_cuda.h"
+#include "csrc/tensor_check.h"
 
 namespace r1 {
 namespace {
 
-/// On a GPU a row is in its multiprocessors once for loss and gradient, wanted or not.
+/// With a ratio per token a row is in the GPU's multiprocessors once, for loss and gradient.
 at::Tensor from_logits_cuda(CudaGrpoRows loss, const at::Tensor& logits, bool sequence_ratio,
                             bool in_place) {
-  const at::Tensor gradient = in_place ? logits : at::empty_like(logits);
   if (sequence_ratio)
     loss.score(logits, 0);
   else
-    loss.overwrite(logits, gradient, 0);
+    loss.overwrite(logits, in_place ? logits : at::Tensor(), 0);
   const at::Tensor sums = loss.sums();
   if (sequence_ratio && in_place) loss.differentiate(logits, 0);
   return sums;
@@ -30,7 +27,7 @@ at::Tensor grpo_loss_from_logits(const at::Tensor& logits, const at::Tensor& ids
                                  std::int64_t stream) {
   check_token_logits(__func__, logits, ids, temperature);
   R1_REQUIRE(logits.scalar_type() != at::kDouble, "logits must be float32 or bfloat16; got ",
-             logits.scalar_type());
+             dtype_name(logits));
   R1_REQUIRE(tokens.size() == logits.size(0), "sequence_starts must end at M = ", logits.size(0),
              "; got ", tokens.size());
   R1_REQUIRE(!in_place || logits.is_contiguous(), "logits must be contiguous; got strides ",

@@ -48,9 +48,9 @@ void CudaGrpoRows::overwrite(const at::Tensor& logits, const at::Tensor& gradien
                               stream_of(stream_)));
   };
   const bool narrow = logits.scalar_type() == at::kBFloat16;
-  const bool narrow_gradient = gradient.scalar_type() == at::kBFloat16;
+  const bool narrow_gradient = gradient.defined() && gradient.scalar_type() == at::kBFloat16;
   const void* const from = logits.const_data_ptr();
-  void* const to = gradient.mutable_data_ptr();
+  void* const to = gradient.defined() ? gradient.mutable_data_ptr() : nullptr;
   if (narrow)
     run(R1_CUDA_LAUNCHER(grpo_loss_from_logits_bf16_cuda), "grpo_loss_from_logits_bf16_cuda",
         static_cast<const bf16*>(from), static_cast<bf16*>(to));

@@ -19,7 +19,8 @@ class CudaGrpoRows {
 
   /// `logits` is a contiguous chunk, [rows, V] float32 or bfloat16, for the tokens from `first` on.
   void score(const at::Tensor& logits, std::int64_t first);
-  /// @param gradient  [rows, V]; the logits themselves, or bfloat16 for float32 logits
+  /// @param gradient  [rows, V]; the logits themselves, or bfloat16 for float32 logits; undefined:
+  ///                  the rows are only scored
   void overwrite(const at::Tensor& logits, const at::Tensor& gradient, std::int64_t first);
   void differentiate(const at::Tensor& logits, std::int64_t first);
 

@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "csrc/check.h"
+#include "csrc/tensor_check.h"
 
 namespace r1 {
 namespace {
@@ -21,11 +21,12 @@ at::Tensor widen(const at::Tensor& x) {
 }
 
 void check_elements(const char* function, const char* name, const at::Tensor& x) {
+  check_reachable(function, name, x);
   const at::ScalarType dtype = x.scalar_type();
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kDouble)
-    reject(function, name, " must be float32, bfloat16 or float64; got ", dtype);
+    reject(function, name, " must be float32, bfloat16 or float64; got ", dtype_name(dtype));
   if (dtype == at::kDouble && x.is_cuda())
-    reject(function, name, " must be float32 or bfloat16 on a GPU; got ", dtype);
+    reject(function, name, " must be float32 or bfloat16 on a GPU; got ", dtype_name(dtype));
 }
 
 void check_device(const char* function, const char* name, const at::Tensor& tensor,
@@ -40,8 +41,8 @@ void check_like(const char* function, const char* name, const at::Tensor& tensor
     reject(function, name, " must have the shape of ", of_name, ", ", x.sizes(), "; got ",
            tensor.sizes());
   if (tensor.scalar_type() != x.scalar_type())
-    reject(function, name, " must be ", x.scalar_type(), " as ", of_name, " is; got ",
-           tensor.scalar_type());
+    reject(function, name, " must be ", dtype_name(x), " as ", of_name, " is; got ",
+           dtype_name(tensor));
   check_device(function, name, tensor, x);
 }
 
@@ -52,8 +53,8 @@ void check_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   if (weight.dim() != 1 || weight.size(0) != x.size(-1))
     reject(kName, "weight must be [width = ", x.size(-1), "]; got ", weight.sizes());
   if (weight.scalar_type() != x.scalar_type() && weight.scalar_type() != at::kFloat)
-    reject(kName, "weight must be float32 or ", x.scalar_type(), " as x is; got ",
-           weight.scalar_type());
+    reject(kName, "weight must be float32 or x's dtype, ", dtype_name(x), "; got ",
+           dtype_name(weight));
   check_device(kName, "weight", weight, x);
   if (!(eps > 0 && std::isfinite(eps))) reject(kName, "eps must be finite and > 0; got ", eps);
 }
@@ -138,7 +139,7 @@ at::Tensor apply_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tens
                " must be [tokens = ", tokens, ", head_dim / 2 = ", half, "]; got ",
                angles->sizes());
     R1_REQUIRE(angles->scalar_type() == at::kFloat, name, " must be float32; got ",
-               angles->scalar_type());
+               dtype_name(*angles));
     check_device(__func__, name, *angles, x);
   }
   const at::Tensor y = room_for(x);

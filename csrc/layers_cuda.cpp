@@ -15,6 +15,7 @@ using kernels::bf16;
 
 /// The stride of the first `dims` dimensions as one, if memory has them so.
 std::optional<std::int64_t> joined_stride(const at::Tensor& tensor, std::int64_t dims) {
+  if (tensor.numel() == 0) return 0;  // a size of 0 leaves strides that join nowhere
   std::optional<std::int64_t> stride;
   std::int64_t extent = 0;
   for (std::int64_t d = dims - 1; d >= 0; --d) {

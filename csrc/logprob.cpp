@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "csrc/check.h"
 #include "csrc/parallel.h"
+#include "csrc/tensor_check.h"
 #include "kernels/logprob.h"
 
 namespace r1 {
@@ -50,10 +50,11 @@ void backward(Kernel kernel, const at::Tensor& logits, const at::Tensor& tokens,
 
 void check_tokens(const char* function, const at::Tensor& tokens, std::int64_t M, std::int64_t V,
                   double temperature) {
+  check_reachable(function, "tokens", tokens);
   if (tokens.dim() != 1 || tokens.size(0) != M)
     reject(function, "tokens must be [M = ", M, "]; got ", tokens.sizes());
   if (tokens.scalar_type() != at::kLong)
-    reject(function, "tokens must be int64; got ", tokens.scalar_type());
+    reject(function, "tokens must be int64; got ", dtype_name(tokens));
   if (!(temperature > 0 && std::isfinite(temperature)))
     reject(function, "temperature must be finite and > 0; got ", temperature);
   if (tokens.is_cuda()) return;  // their values are the kernel's to check: nobody waits for them
@@ -70,9 +71,9 @@ void check_token_logits(const char* function, const at::Tensor& logits, const at
     reject(function, "logits must be [M, V >= 1]; got ", logits.sizes());
   const at::ScalarType dtype = logits.scalar_type();
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kDouble)
-    reject(function, "logits must be float32, bfloat16 or float64; got ", dtype);
+    reject(function, "logits must be float32, bfloat16 or float64; got ", dtype_name(dtype));
   if (dtype == at::kDouble && logits.is_cuda())
-    reject(function, "logits must be float32 or bfloat16 on a GPU; got ", dtype);
+    reject(function, "logits must be float32 or bfloat16 on a GPU; got ", dtype_name(dtype));
   if (tokens.device() != logits.device())
     reject(function, "tokens must be on ", logits.device(), " as the logits are; got ",
            tokens.device());

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <memory>
 
-#include "csrc/check.h"
 #include "csrc/parallel.h"
+#include "csrc/tensor_check.h"
 #include "kernels/common/philox.h"
 #include "kernels/sampling.h"
 
@@ -28,7 +28,7 @@ at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::i
   constexpr const char* function = "philox_uniforms";
   if (counters.dim() != 1 || counters.size(0) != N || counters.scalar_type() != at::kLong)
     reject(function, name, " must be [N = ", N, "] int64; got ", counters.sizes(), " ",
-           counters.scalar_type());
+           dtype_name(counters));
   if (counters.device() != device)
     reject(function, name, " must be on ", device, " as prompt_uids are; got ", counters.device());
   const at::Tensor values = counters.contiguous();
@@ -45,14 +45,15 @@ at::Tensor checked_counters(const char* name, const at::Tensor& counters, std::i
 SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms,
                             double temperature, std::int64_t top_k, double top_p, double min_p,
                             std::int64_t stream) {
+  check_reachable(__func__, "logits", logits);
   R1_REQUIRE(logits.dim() == 2 && logits.size(1) > 0 &&
                  (logits.scalar_type() == at::kFloat || logits.scalar_type() == at::kBFloat16),
              "logits must be [N, V >= 1] float32 or bfloat16; got ", logits.sizes(), " ",
-             logits.scalar_type());
+             dtype_name(logits));
   R1_REQUIRE(uniforms.dim() == 1 && uniforms.size(0) == logits.size(0) &&
                  uniforms.scalar_type() == at::kDouble,
              "uniforms must be [N = ", logits.size(0), "] float64; got ", uniforms.sizes(), " ",
-             uniforms.scalar_type());
+             dtype_name(uniforms));
   R1_REQUIRE(uniforms.device() == logits.device(), "uniforms must be on ", logits.device(),
              " as the logits are; got ", uniforms.device());
   R1_REQUIRE(temperature > 0 && std::isfinite(temperature),
@@ -94,6 +95,7 @@ SampledTokens sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms
 at::Tensor philox_uniforms(std::uint64_t seed, const at::Tensor& prompt_uids,
                            const at::Tensor& samples, const at::Tensor& positions,
                            std::int64_t stream) {
+  check_reachable(__func__, "prompt_uids", prompt_uids);
   R1_REQUIRE(prompt_uids.dim() == 1, "prompt_uids must be [N] int64; got ", prompt_uids.sizes());
   const std::int64_t N = prompt_uids.size(0);
   const at::Device device = prompt_uids.device();

@@ -30,7 +30,7 @@ struct GrpoLossOptions {
 struct GrpoTokens {
   const double* advantages;
   const double* weights;             // in the loss; 0: the token does not count and is not read
-  const double* old_logprobs;        // or null: the same as the log-probabilities, ratio exactly 1
+  const double* old_logprobs;        // or null: the log-probabilities themselves, ratio exactly 1
   const double* reference_logprobs;  // or null where beta is 0
   const double* importance_weights;  // of the policy term; or null: 1
 };
@@ -49,7 +49,8 @@ struct GrpoLossSums {
 ///
 ///     loss = sum_m weight[m] (importance_weight[m] policy(ratio, A) + beta KL)
 ///
-/// Numerics: every token in double, summed in order; deterministic.
+/// Numerics: every token in double, summed in order; deterministic. A log-probability of NaN, or
+///           without old ones -infinity, makes loss and gradient NaN.
 ///
 /// @param logprobs         [M]
 /// @param sequence_starts  [sequences + 1], offsets into M; a sequence may be empty
@@ -81,11 +82,12 @@ R1_CUDA_API int grpo_loss_cuda(const double* logprobs, const GrpoTokens& tokens,
 ///
 /// Traffic:  one read and one write of [M, V]. Memory-bound: two exponentials a logit.
 /// Numerics: the token's log-probability has the bits of token_logprobs_cuda; its loss in double;
-///           sums over rows in order. A token out of range gives NaN.
+///           sums over rows in order. A token out of range makes the loss and its row's gradient
+///           NaN.
 ///
 /// @param logits     [M, V]
 /// @param ids        [M]
-/// @param gradient   [M, V]; may be `logits` itself
+/// @param gradient   [M, V]; may be `logits` itself, or null where none is wanted
 /// @param logprobs   [M], 0 where a row does not count; or null
 /// @param workspace  [M, kLossSums], for grpo_loss_sums_cuda
 R1_CUDA_API int grpo_loss_from_logits_cuda(const float* logits, const std::int64_t* ids,

@@ -54,8 +54,8 @@ struct Call {
   GrpoTokens tokens;
   GrpoLossOptions options;
   float entropy_weight;
-  Gradient* gradient;
-  float* logprobs;  // or null
+  Gradient* gradient;  // or null
+  float* logprobs;     // or null
   double* workspace;
 
   /// Of no row, 0.
@@ -67,7 +67,8 @@ struct Call {
     const bool aligned = is_aligned(gradient, vocab);
     part.for_slices([&](std::int64_t s) {
       for_vectors(part.count(s), [&](int, int at, std::int64_t left) {
-        if (left > 0) store_vector(gradient + row * vocab + s * kSlice + at, left, aligned, zeros);
+        if (!gradient || left <= 0) return;
+        store_vector(gradient + row * vocab + s * kSlice + at, left, aligned, zeros);
       });
     });
     if (rank != 0) return;
@@ -104,6 +105,7 @@ struct Call {
   __device__ void differentiate(std::int64_t row, const Part& part, const RowGradient& of_row,
                                 const Element* held, std::int64_t held_from, bool held_aligned,
                                 std::int64_t token, float at_token) const {
+    if (!gradient) return;
     Gradient* const to = gradient + row * vocab;
     const bool aligned = is_aligned(gradient, vocab);
     part.for_slices([&](std::int64_t s) {
@@ -140,6 +142,15 @@ struct Meeting<true> {
   template <class T>
   __device__ static T* in_block(T* here, unsigned rank) {
     return cg::this_cluster().map_shared_rank(here, rank);
+  }
+};
+#else
+/// Of code for older GPUs, which no launcher starts in clusters.
+template <>
+struct Meeting<true> : Meeting<false> {
+  __device__ static unsigned rank() {
+    __trap();
+    return 0;
   }
 };
 #endif
@@ -276,12 +287,11 @@ struct Plan {
   std::size_t shared;
 };
 
-Plan plan_row(std::int64_t vocab, std::size_t element, int most_bytes, int major) {
+Plan plan_row(std::int64_t vocab, std::size_t element, int most_bytes, int most_cluster) {
   const std::int64_t slices = ceil_div(vocab, kSlice);
   const std::int64_t bytes = static_cast<std::int64_t>(element) * kSlice;
-  int cluster = 1;  // before Hopper there are no others
-  while (major >= 9 && cluster < kMostCluster && ceil_div(slices, cluster) * bytes > kRowBytes)
-    cluster *= 2;
+  int cluster = 1;
+  while (cluster < most_cluster && ceil_div(slices, cluster) * bytes > kRowBytes) cluster *= 2;
   const std::int64_t part = ceil_div(slices, cluster);
   const std::int64_t held = sums_bytes(part) + kBuffers * part * bytes;
   if (held > most_bytes - 1024) return {0, 0, 0};  // but for what the kernel itself shares
@@ -302,23 +312,25 @@ int run_two_reads(const Call<Element, Gradient>& call, CudaStream stream) {
 template <class Element, class Gradient>
 int run(const Call<Element, Gradient>& call, CudaStream stream) {
   if (call.rows == 0) return cudaSuccess;
-  int most_bytes = 0, major = 0;
-  const int error = device_limits(most_bytes, major);
+  const auto clustered = &resident_kernel<Element, Gradient, true>;
+  int most_bytes = 0;
+  bool clusters = false;
+  int error = most_shared(most_bytes);
+  if (!error) error = knows_clusters(clustered, clusters);
   if (error) return error;
-  const Plan plan = plan_row(call.vocab, sizeof(Element), most_bytes, major);
+  const Plan plan = plan_row(call.vocab, sizeof(Element), most_bytes, clusters ? kMostCluster : 1);
   if (plan.cluster == 0) return run_two_reads(call, stream);
   const auto launch_resident = [&](auto kernel) -> int {
     // As many clusters as the GPU holds at a time, each for many rows.
     LaunchShape shape{plan.cluster, plan.threads, plan.shared, plan.cluster};
-    int clusters = 0;
-    const int asked = most_clusters(shape, kernel, clusters);
-    if (asked) return asked;
-    if (clusters == 0) return run_two_reads(call, stream);  // part of a GPU, say
-    shape.blocks *= clusters < call.rows ? clusters : call.rows;
+    int held = 0;
+    // Of so large a cluster none, or not even an answer: a part of a GPU, say, or a smaller one.
+    if (most_clusters(shape, kernel, held) || held == 0) return run_two_reads(call, stream);
+    shape.blocks *= held < call.rows ? held : call.rows;
     return launch(shape, stream, kernel, call, plan.cluster);
   };
   return plan.cluster == 1 ? launch_resident(&resident_kernel<Element, Gradient, false>)
-                           : launch_resident(&resident_kernel<Element, Gradient, true>);
+                           : launch_resident(clustered);
 }
 
 }  // namespace

@@ -43,6 +43,7 @@ R1_FORMULA Term sapo(double ratio, double advantage, const GrpoLossOptions& opti
 
 R1_FORMULA Term surrogate(double ratio, double advantage, double logprob,
                           const GrpoLossOptions& options) {
+  if (ratio != ratio) return {ratio, ratio, ratio};  // which the bounds would hide
   switch (options.surrogate) {
     case Surrogate::cispo:
       return cispo(ratio, advantage, logprob, options);
@@ -88,8 +89,10 @@ R1_FORMULA TokenInputs token_inputs(const GrpoTokens& tokens, std::int64_t m) {
           tokens.reference_logprobs != nullptr};
 }
 
+/// Without old log-probabilities 0, but NaN of one that is not finite: a token that the policy never
+/// draws has no ratio.
 R1_FORMULA double log_ratio_of(double logprob, const TokenInputs& token) {
-  return token.has_old ? logprob - token.old_logprob : 0;
+  return logprob - (token.has_old ? token.old_logprob : logprob);
 }
 
 /// Adds a token to the sums; returns the derivatives of its weighted loss.

@@ -181,8 +181,8 @@ template <class Element>
 int sample(const Element* logits, std::int64_t rows, std::int64_t vocab, SamplingFilter filter,
            const double* uniforms, const Results& results, CudaStream stream) {
   if (vocab > kSampleMostVocab) return cudaErrorInvalidValue;
-  int granted = 0, major = 0;
-  const int error = device_limits(granted, major);
+  int granted = 0;
+  const int error = most_shared(granted);
   if (error) return error;
   const float scale = 1.f / filter.temperature;
   const std::int64_t slices = ceil_div(vocab, kSlice);

@@ -70,14 +70,21 @@ int launch(const LaunchShape& shape, CudaStream stream, void (*kernel)(Parameter
   return cudaLaunchKernelEx(&it.config, kernel, static_cast<Parameters>(arguments)...);
 }
 
-/// The most shared memory of a block, and the major compute capability.
-inline int device_limits(int& shared, int& major) {
+/// The most bytes of shared memory that a block gets.
+inline int most_shared(int& bytes) {
   int device = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  if (error == cudaSuccess)
-    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  const cudaError_t error = cudaGetDevice(&device);
+  if (error != cudaSuccess) return error;
+  return cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+}
+
+/// Whether the code that was loaded of a kernel knows clusters, which is not the GPU's to say: a
+/// GPU newer than the library may run what its driver made of intermediate code for Ampere.
+template <class Kernel>
+int knows_clusters(Kernel kernel, bool& knows) {
+  cudaFuncAttributes attributes{};
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+  knows = error == cudaSuccess && attributes.ptxVersion >= 90;
   return error;
 }
 

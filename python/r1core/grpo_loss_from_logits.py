@@ -84,9 +84,10 @@ def grpo_loss_from_logits(
         logits_MV: [M, V] float32 or bfloat16, on any device, of N completions packed one after the
             other; differentiable. Strided logits are copied first.
         tokens_M: [M] int64 in [0, V), the tokens that were sampled, on the same device.
-        sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M; CPU.
+        sequence_starts: [N + 1] int64 offsets of the completions into M, from 0 to M, on
+            any device; they are checked on the CPU.
         advantages: [N], or [M] per token; where N = M, the completions'.
-        mask: [M] bool, tokens that count; None: all. The logits of the others are not read.
+        mask: [M] bool, tokens that count; None: all. The logits of the others may hold anything.
         old_logprobs: [M] under the policy that sampled; None: the same policy, ratio exactly 1.
         reference_logprobs: [M] under the reference; required where config.beta > 0.
         importance_weights: [M] factors on the policy term, for rollouts from another sampler.

@@ -77,6 +77,12 @@ def _backward(
 _token_logprobs.register_autograd(_backward, setup_context=_setup_context)
 
 
+def _readable(logits_MV: Tensor) -> Tensor:
+    """Return the logits in a dtype that their device's kernels read."""
+    wide = logits_MV.dtype == torch.float64 and logits_MV.is_cuda
+    return logits_MV.float() if wide or logits_MV.dtype == torch.float16 else logits_MV
+
+
 def token_logprobs(
     logits_MV: Tensor, tokens_M: Tensor, *, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
@@ -85,17 +91,18 @@ def token_logprobs(
     One kernel reads the logits, on the CPU or on their GPU, and keeps no [M, V] temporary.
 
     Args:
-        logits_MV: [M, V] float32, bfloat16, or on the CPU float64.
+        logits_MV: [M, V] float32, bfloat16, or on the CPU float64; read as a float32 copy: float16,
+            and on a GPU float64.
         tokens_M: [M] int64 in [0, V), on the same device.
         temperature: divides the logits; > 0.
 
     Returns:
-        logprobs_M: [M] float32 (float64 for float64 logits), nats.
+        logprobs_M: [M] float32 (on the CPU float64 for float64 logits), nats.
         entropies_M: the same, nats.
 
     Raises:
         ValueError: another shape, dtype or device, a token out of range, or temperature <= 0. On a
             GPU, whose values nobody waits for, a token out of range gives NaN.
     """
-    logprobs_M, entropies_M, _ = _token_logprobs(logits_MV, tokens_M, temperature)
+    logprobs_M, entropies_M, _ = _token_logprobs(_readable(logits_MV), tokens_M, temperature)
     return logprobs_M, entropies_M

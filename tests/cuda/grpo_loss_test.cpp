@@ -145,7 +145,7 @@ std::vector<double> on_gpu(Kernel kernel, const std::vector<Element>& logits, st
 }
 
 class Rows : public testing::TestWithParam<std::int64_t> {
-  void TearDown() override { emulation::compute_capability = 9; }
+  void TearDown() override { emulation::ptx_version = 90; }
 };
 
 TEST_P(Rows, FloatAgreesWithDouble) {
@@ -176,7 +176,26 @@ TEST_P(Rows, Bfloat16GradientsAreRoundedOnce) {
               expected, 2e-6, 1. / 256);
 }
 
-TEST_P(Rows, AmpereGivesTheSameBits) {
+TEST_P(Rows, WithoutAGradientTheSumsHaveTheSameBits) {
+  constexpr std::int64_t kM = 3;
+  const std::int64_t vocab = GetParam();
+  const Tokens tokens(kM, vocab);
+  std::vector<float> logits = random_floats(kM * vocab, 9, 3);
+  const std::vector<float> before = logits;
+  const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
+  std::vector<double> only(kM * kLossSums, -1), with_gradient(kM * kLossSums, -1);
+  for (const bool wanted : {false, true}) {
+    EXPECT_EQ(grpo_loss_from_logits_cuda(logits.data(), tokens.ids.data(), kM, vocab, 1.5f,
+                                         tokens.all(), it, 0.1f, wanted ? logits.data() : nullptr,
+                                         nullptr, (wanted ? with_gradient : only).data(), nullptr),
+              0);
+    EXPECT_EQ(logits == before, !wanted);
+  }
+  EXPECT_EQ(only, with_gradient);
+}
+
+// On Ampere, and on a GPU newer than the library whose driver compiles the code for Ampere.
+TEST_P(Rows, CodeWithoutClustersGivesTheSameBits) {
   constexpr std::int64_t kM = 3;
   const std::int64_t vocab = GetParam();
   const Tokens tokens(kM, vocab);
@@ -186,9 +205,9 @@ TEST_P(Rows, AmpereGivesTheSameBits) {
     return on_gpu<float, float>(grpo_loss_from_logits_cuda, logits, kM, vocab, tokens.all(), tokens,
                                 it, 0.1f);
   };
-  const auto hopper = run();
-  emulation::compute_capability = 8;
-  EXPECT_EQ(run(), hopper);
+  const auto clustered = run();
+  emulation::ptx_version = 80;
+  EXPECT_EQ(run(), clustered);
 }
 
 // A lane, an odd row, a slice, some, a block's shared memory full, clusters of 2 and 8, and beyond.
@@ -245,16 +264,20 @@ TEST(CudaGrpoLoss, LogprobsAreKeptOfRowsThatCount) {
 }
 
 TEST(CudaGrpoLoss, ATokenThatDoesNotExistGivesNan) {
-  const double advantage = 1, weight = 1;
-  for (const std::int64_t id : {-1, 10}) {
-    std::vector<float> row = random_floats(10, 1);
-    std::vector<double> workspace(kLossSums);
-    ASSERT_EQ(grpo_loss_from_logits_cuda(row.data(), &id, 1, 10, 1.f,
-                                         {&advantage, &weight, nullptr, nullptr, nullptr},
-                                         options(Surrogate::cispo, KlEstimator::k3), 0, row.data(),
-                                         nullptr, workspace.data(), nullptr),
-              0);
-    EXPECT_TRUE(std::isnan(workspace[0]));
+  const double advantage = 1, weight = 1, old = -2;
+  for (const GrpoLossOptions& it : variants()) {
+    for (const std::int64_t id : {-1, 10}) {
+      for (const double* const old_logprob : {static_cast<const double*>(nullptr), &old}) {
+        std::vector<float> row = random_floats(10, 1);
+        std::vector<double> workspace(kLossSums);
+        ASSERT_EQ(grpo_loss_from_logits_cuda(row.data(), &id, 1, 10, 1.f,
+                                             {&advantage, &weight, old_logprob, nullptr, nullptr},
+                                             it, 0, row.data(), nullptr, workspace.data(), nullptr),
+                  0);
+        EXPECT_TRUE(std::isnan(workspace[0]));
+        for (const float gradient : row) EXPECT_TRUE(std::isnan(gradient));
+      }
+    }
   }
 }
 

@@ -143,15 +143,6 @@ void __stcs(T* to, T value) {
   *to = value;
 }
 
-// Copies into shared memory
-// ------------------------------------------------------------------------
-
-inline void __pipeline_memcpy_async(void* to, const void* from, std::size_t bytes) {
-  std::memcpy(to, from, bytes);
-}
-inline void __pipeline_commit() {}
-inline void __pipeline_wait_prior(std::size_t) {}
-
 // Launches and what the host asks
 // -------------------------------------------------------------------
 
@@ -188,16 +179,19 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                         config->dynamicSmemBytes, [&] { kernel(P(args)...); });
 }
 
-enum cudaDeviceAttr {
-  cudaDevAttrComputeCapabilityMajor,
-  cudaDevAttrMultiProcessorCount,
-  cudaDevAttrMaxSharedMemoryPerBlockOptin
-};
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
 /// A Hopper of three multiprocessors, so that loops over a grid go round.
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   *value = 3;
-  if (attribute == cudaDevAttrComputeCapabilityMajor) *value = emulation::compute_capability;
   if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin) *value = emulation::kMostShared;
+  return cudaSuccess;
+}
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel) {
+  attributes->ptxVersion = emulation::ptx_version;
   return cudaSuccess;
 }
 template <class Kernel>

@@ -13,12 +13,20 @@ namespace {
 
 constexpr std::size_t kStack = 256 * 1024;
 
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes, group;
+};
+
 struct Fiber {
   ucontext_t context;
   jmp_buf here;
   std::unique_ptr<unsigned char[]> stack;
   bool started = false, ended = false, waits = false;
   Scope scope = Scope::block;
+  std::vector<Copy> copies;  // that have not happened
+  std::size_t groups = 0;    // committed
 };
 
 /// The blocks of a cluster, each on a thread of its own.
@@ -155,7 +163,7 @@ bool run_block(Block& it) {
 }  // namespace
 
 bool reverse = false;
-int compute_capability = 9;
+int ptx_version = 90;
 
 thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
@@ -191,6 +199,25 @@ int sum_of_block(int value) {
   return block->sum;
 }
 
+void copy_later(void* to, const void* from, std::size_t bytes) {
+  Fiber& fiber = block->fibers[block->current];
+  if (reverse)
+    std::memcpy(to, from, bytes);
+  else
+    fiber.copies.push_back({to, from, bytes, fiber.groups});
+}
+
+void commit_copies() { ++block->fibers[block->current].groups; }
+
+void wait_for_copies(std::size_t later) {
+  Fiber& fiber = block->fibers[block->current];
+  std::erase_if(fiber.copies, [&](const Copy& copy) {
+    if (copy.group + later >= fiber.groups) return false;
+    std::memcpy(copy.to, copy.from, copy.bytes);
+    return true;
+  });
+}
+
 unsigned char* dynamic_shared() { return shared_memory; }
 unsigned block_rank() { return block->rank; }
 unsigned cluster_size() { return static_cast<unsigned>(block->cluster->thread_of.size()); }
@@ -205,6 +232,7 @@ int run(Index grid, Index size, unsigned cluster_size, std::size_t shared,
   const std::size_t threads = std::size_t{size.x} * size.y * size.z;
   if (threads == 0 || threads > 1024 || shared > kMostShared || grid.x % cluster_size || !grid.x)
     return 1;
+  if (cluster_size > 1 && ptx_version < 90) return 719;  // what such a kernel traps with
   const unsigned clusters = grid.x / cluster_size * grid.y * grid.z;
   bool complete = true;
   for (unsigned c = 0; c < clusters && complete; ++c) {

@@ -46,13 +46,20 @@ unsigned cluster_size();
 /// The address in another block of the cluster of what lies here in this one's shared memory.
 void* in_block(void* shared, unsigned rank);
 
+/// Asynchronous copies of the running thread, in the groups that it commits. One happens as late as
+/// it may, when the thread waits for its group; with `reverse` as early, at once.
+void copy_later(void* to, const void* from, std::size_t bytes);
+void commit_copies();
+/// Waits for all but the `later` latest groups.
+void wait_for_copies(std::size_t later);
+
 /// Runs the kernel on a grid. @return a cudaError_t
 int run(Index grid, Index block, unsigned cluster, std::size_t shared,
         const std::function<void()>& kernel);
 
-/// The order in which a block's fibers run; what depends on it lacks a barrier.
+/// The order in which a block's fibers run; what depends on it lacks a barrier or waits too little.
 extern bool reverse;
-/// Major compute capability that the launchers see.
-extern int compute_capability;
+/// For which GPU the kernels were compiled, as the launchers see it; none before 90 run in clusters.
+extern int ptx_version;
 
 }  // namespace emulation

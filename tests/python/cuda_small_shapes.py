@@ -10,7 +10,8 @@ from r1core.layers import apply_rope, geglu, rms_norm, swiglu
 from r1core.logprob import token_logprobs
 from r1core.sample_tokens import philox_uniforms, sample_tokens
 
-CLUSTERED = 50_001  # bfloat16: a row in two blocks, and not aligned
+CLUSTERED = 50_001  # a row in 4 blocks in bfloat16, in 8 in float32; not aligned
+MANY = 300  # rows, more than there are clusters on a GPU: each takes several
 
 
 def main() -> None:
@@ -20,6 +21,8 @@ def main() -> None:
     for V in (7, 1037, CLUSTERED):
         for dtype in (torch.float32, torch.bfloat16):
             losses(V, dtype)
+    for dtype in (torch.float32, torch.bfloat16):
+        many_rows(CLUSTERED, dtype)
     for level in ("token", "sequence"):
         logprobs_NT = torch.randn(3, 7, device="cuda", requires_grad=True)
         mask_NT = torch.ones(3, 7, dtype=torch.bool)
@@ -52,6 +55,18 @@ def draws(V: int) -> None:
     for rows_NV in (logits_NV, logits_NV.bfloat16()):
         for filters in ({}, {"top_k": 5}, {"top_p": 0.9, "min_p": 0.01}):
             sample_tokens(rows_NV, uniforms_N, **filters)
+
+
+def many_rows(V: int, dtype: torch.dtype) -> None:
+    """Run the loss from logits on so many rows that the next is copied while one is computed."""
+    logits_MV = torch.randn(MANY, V, device="cuda").to(dtype).requires_grad_()
+    tokens_M = torch.randint(V, (MANY,), device="cuda")
+    mask_M = torch.arange(MANY, device="cuda") % 4 != 3
+    starts, advantages_M = torch.arange(MANY + 1), torch.randn(MANY, device="cuda")
+    loss, _ = grpo_loss_from_logits(
+        logits_MV, tokens_M, starts, advantages_M, mask=mask_M, config=LossConfig()
+    )
+    loss.backward()
 
 
 def losses(V: int, dtype: torch.dtype) -> None:

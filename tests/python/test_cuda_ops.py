@@ -227,6 +227,25 @@ def test_the_loss_in_place_matches_the_scorer_and_the_oracle(M, V, dtype):
     assert (ours.grad[~counted] == 0).all()
 
 
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_without_a_gradient_no_memory_is_as_large_as_the_logits(level):
+    logits_MV, tokens_M = rows_of_logits(100, 100_000)
+    logits_MV[:7] = torch.nan  # of no token that counts
+    starts, advantages_M, per_token = packed(100, 100_000)
+    per_token["mask"][:7] = False
+    config = LossConfig(importance_sampling_level=level)
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    loss, _ = grpo_loss_from_logits(
+        logits_MV, tokens_M, starts, advantages_M, config=config, **per_token
+    )
+    assert torch.cuda.max_memory_allocated() - before < logits_MV.nbytes / 10
+    ours, _ = grpo_loss_from_logits(
+        leaf(logits_MV), tokens_M, starts, advantages_M, config=config, **per_token
+    )
+    assert loss.isfinite() and torch.equal(loss, ours.detach())
+
+
 @pytest.mark.parametrize("door", ["logits", "hidden"])
 def test_two_runs_give_the_same_bits(door):
     M, V, H = 515, 32_003, 64
@@ -317,7 +336,8 @@ def test_a_side_stream_is_used():
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        later = logits_MV * 1.0  # on the side stream: another stream would read it too early
+        torch.cuda._sleep(10**8)  # clock cycles, so that another stream reads `later` too early
+        later = logits_MV * 1.0
         actual, _ = token_logprobs(later, tokens_M)
     stream.synchronize()
     assert torch.equal(actual, expected)

@@ -207,7 +207,8 @@ def test_it_works_on_torchs_stream_and_waits_for_nothing():
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream), waiting_is_an_error():
-        moved = logits_NV * 2 / 2  # on the same stream, before the draw
+        torch.cuda._sleep(10**8)  # clock cycles, so that another stream reads `moved` too early
+        moved = logits_NV * 2 / 2
         results = sample_tokens(moved, draws, top_p=0.9)
     stream.synchronize()
     assert torch.equal(results[0], expected[0])

@@ -143,6 +143,20 @@ def test_without_old_logprobs_the_ratio_is_exactly_one():
     assert metrics.as_dict()["clip_ratio/region_mean"] == 0
 
 
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_log_probability_without_a_ratio_gives_nan(value, level, loss_type):
+    logprobs, old, _, advantages, mask = case()
+    mask[1, 2], logprobs[1, 2] = True, value
+    config = LossConfig(loss_type=loss_type, importance_sampling_level=level)
+    for old_logprobs in [None] if value == -torch.inf else [None, old]:
+        ours = logprobs.clone().requires_grad_()
+        loss, _ = grpo_loss(ours, advantages, mask=mask, old_logprobs=old_logprobs, config=config)
+        loss.backward()
+        assert loss.isnan() and ours.grad[1, 2].isnan() and ours.grad[0].isfinite().all()
+
+
 def test_clip_shares_count_the_tokens_whose_gradient_is_cut():
     logprobs = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
     old = torch.tensor([[-1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64)  # ratio e and 1/e

@@ -71,6 +71,32 @@ def test_without_grad_the_logits_are_only_read():
         torch.testing.assert_close(case.from_logits(before, config)[0], loss, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=name)
+def test_logits_of_tokens_that_do_not_count_may_hold_anything(config):
+    case = Case()
+    expected, _ = case.from_logits(case.logits_MV, config)
+    case.logits_MV[~case.mask_M] = torch.nan
+    logits_MV = leaf(case.logits_MV)
+    loss, _ = case.from_logits(logits_MV, config)
+    loss.backward()
+    assert torch.equal(loss, expected) and (logits_MV.grad[~case.mask_M] == 0).all()
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "cispo", "sapo"])
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_logits_that_are_nan_give_a_nan_loss_and_gradient(level, loss_type):
+    case = Case()
+    case.per_token = {key: x for key, x in case.per_token.items() if key == "mask"}
+    row = int(case.mask_M.nonzero()[0])
+    case.logits_MV[row, 3] = torch.nan
+    logits_MV = leaf(case.logits_MV)
+    config = LossConfig(loss_type=loss_type, importance_sampling_level=level)
+    loss, _ = case.from_logits(logits_MV, config)
+    loss.backward()
+    assert loss.isnan() and logits_MV.grad[row].isnan().all()
+    assert logits_MV.grad[-1].isfinite().all()
+
+
 def test_the_gradient_lies_where_the_logits_were_and_autograd_knows():
     case, config = Case(), LossConfig(beta=0.1)
     hidden = leaf(case.hidden_MH)

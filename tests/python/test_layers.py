@@ -293,6 +293,17 @@ def test_more_than_two_to_the_31_elements():
     assert torch.equal(dx, torch.autograd.grad(rms_norm(few, weight, EPS), few, dy[last])[0])
 
 
+@ON_CPU_AND_GPU
+@pytest.mark.parametrize("shape", [(2, 0, 8), (0, 2, 8), (2, 0, 3, 8)])
+def test_rms_norm_takes_no_rows_at_all(shape, device):
+    x, residual = (leaf(draw(*shape, device=device)) for _ in range(2))
+    weight = leaf(draw(8, device=device))
+    y, h = rms_norm(x, weight, EPS, residual)
+    assert y.shape == h.shape == shape
+    y.sum().backward()
+    assert x.grad.shape == shape and weight.grad.count_nonzero() == 0
+
+
 X, W, COS = torch.zeros(2, 3, 4), torch.ones(4), torch.zeros(2, 2)
 
 
@@ -300,18 +311,19 @@ X, W, COS = torch.zeros(2, 3, 4), torch.ones(4), torch.zeros(2, 2)
     "call,message",
     [
         (lambda: rms_norm(torch.zeros(2, 0), W, EPS), r"rms_norm: x must be \[..., width >= 1\]"),
-        (lambda: rms_norm(X.half(), W, EPS), "x must be float32, bfloat16 or float64; got Half"),
+        (lambda: rms_norm(X.half(), W, EPS), "x must be float32, bfloat16 or float64; got float16"),
         (lambda: rms_norm(X, W[:3], EPS), r"weight must be \[width = 4\]; got \[3\]"),
-        (lambda: rms_norm(X, W.bfloat16(), EPS), "weight must be float32 or Float as x is; got BF"),
+        (lambda: rms_norm(X, W.bfloat16(), EPS), "must be float32 or x's dtype, float32; got bf"),
+        (lambda: rms_norm(X.double(), W.bfloat16(), EPS), "x's dtype, float64; got bf"),
         (lambda: rms_norm(X, W, 0.0), "eps must be finite and > 0; got 0"),
         (lambda: rms_norm(X, W, EPS, X[0]), r"residual must have the shape of x, \[2, 3, 4\]; got"),
-        (lambda: rms_norm(X, W, EPS, X.double()), "residual must be Float as x is; got Double"),
+        (lambda: rms_norm(X, W, EPS, X.double()), "residual must be float32 as x is; got float64"),
         (lambda: apply_rope(X[0], COS, COS), r"apply_rope: x must be \[tokens, heads, head_dim >="),
         (lambda: apply_rope(X[..., :3], COS, COS), r"head_dim >= 2, even\]; got \[2, 3, 3\]"),
         (lambda: apply_rope(X, COS[:1], COS), r"cos must be \[tokens = 2, head_dim / 2 = 2\]; got"),
-        (lambda: apply_rope(X, COS, COS.bfloat16()), "sin must be float32; got BFloat16"),
+        (lambda: apply_rope(X, COS, COS.bfloat16()), "sin must be float32; got bfloat16"),
         (lambda: swiglu(X, X[0]), r"swiglu: up must have the shape of gate, \[2, 3, 4\]; got"),
-        (lambda: geglu(X, X.bfloat16()), "geglu: up must be Float as gate is; got BFloat16"),
+        (lambda: geglu(X, X.bfloat16()), "geglu: up must be float32 as gate is; got bfloat16"),
         (lambda: swiglu(torch.tensor(1.0), X), r"gate must be \[..., width\]; got \[\]"),
     ],
 )
@@ -324,5 +336,5 @@ def test_ops_reject(call, message):
 def test_ops_reject_other_devices_and_float64_on_a_gpu():
     with pytest.raises(ValueError, match="weight must be on cuda:0 as the others are; got cpu"):
         rms_norm(X.cuda(), W, EPS)
-    with pytest.raises(ValueError, match="gate must be float32 or bfloat16 on a GPU; got Double"):
+    with pytest.raises(ValueError, match="gate must be float32 or bfloat16 on a GPU; got float64"):
         swiglu(X.double().cuda(), X.double().cuda())

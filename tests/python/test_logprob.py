@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from r1core import _C, oracle
 from r1core.logprob import token_logprobs
@@ -59,6 +60,24 @@ def test_a_logit_of_minus_infinity_has_probability_zero():
     torch.testing.assert_close(logprobs_M, torch.tensor([0.5]).log())
     torch.testing.assert_close(entropies_M, torch.tensor([2.0]).log())
     assert token_logprobs(logits_MV, torch.tensor([1]))[0].item() == -torch.inf
+
+
+def test_float16_logits_are_read_as_float32():
+    wide_MV = torch.randn(5, 300).half().float().requires_grad_()
+    narrow_MV = wide_MV.detach().half().requires_grad_()
+    tokens_M = torch.arange(5)
+    ours, theirs = token_logprobs(narrow_MV, tokens_M), token_logprobs(wide_MV, tokens_M)
+    assert all(map(torch.equal, ours, theirs))
+    ours[0].sum().backward(), theirs[0].sum().backward()
+    assert torch.equal(narrow_MV.grad, wide_MV.grad.half())
+
+
+def test_float64_logits_on_a_gpu_are_read_as_float32():
+    with FakeTensorMode():  # dtypes alone, which need no GPU
+        for device, expected in (("cpu", torch.float64), ("cuda", torch.float32)):
+            logits_MV = torch.empty(2, 9, dtype=torch.float64, device=device)
+            tokens_M = torch.empty(2, dtype=torch.int64, device=device)
+            assert token_logprobs(logits_MV, tokens_M)[0].dtype == expected
 
 
 @pytest.mark.parametrize(

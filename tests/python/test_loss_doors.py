@@ -160,7 +160,7 @@ def test_both_doors_reject_what_does_not_fit(changes, message):
 @pytest.mark.parametrize(
     "factors,changes,message",
     [
-        ((torch.zeros(4, 5).double(),), {}, "logits must be float32 or bfloat16; got Double"),
+        ((torch.zeros(4, 5).double(),), {}, "logits must be float32 or bfloat16; got float64"),
         ((torch.zeros(3, 5),), {}, r"tokens must be \[M = 3\]; got \[4\]"),
         ((torch.zeros(4, 6), torch.zeros(5, 7)), {}, r"lm_head must be \[V >= 1, H = 6\]"),
         ((torch.zeros(4, 6).int(), torch.zeros(5, 6)), {}, r"hidden must be \[M, H\] float32"),
