@@ -9,6 +9,7 @@
 
 #include "csrc/check.h"
 #include "csrc/grpo_rows.h"
+#include "csrc/tensor_check.h"
 
 namespace r1 {
 namespace {
@@ -84,17 +85,23 @@ void check(const at::Tensor& hidden, const at::Tensor& weight,
   };
   if (hidden.dim() != 2 || !readable(hidden))
     reject(function, "hidden must be [M, H] float32 or bfloat16; got ", hidden.sizes(), " ",
-           hidden.scalar_type());
+           dtype_name(hidden));
   if (weight.dim() != 2 || weight.size(1) != hidden.size(1) || weight.size(0) == 0 ||
       !readable(weight))
     reject(function, "lm_head must be [V >= 1, H = ", hidden.size(1), "] float32 or bfloat16; got ",
-           weight.sizes(), " ", weight.scalar_type());
-  if (bias && (bias->dim() != 1 || bias->size(0) != weight.size(0)))
-    reject(function, "lm_head_bias must be [V = ", weight.size(0), "]; got ", bias->sizes());
-  for (const at::Tensor& other : {weight, ids, tokens.weights()})
-    if (other.device() != hidden.device())
-      reject(function, "all tensors must be on ", hidden.device(), " as hidden is; got one on ",
-             other.device());
+           weight.sizes(), " ", dtype_name(weight));
+  if (bias && (bias->dim() != 1 || bias->size(0) != weight.size(0) || !readable(*bias)))
+    reject(function, "lm_head_bias must be [V = ", weight.size(0), "] float32 or bfloat16; got ",
+           bias->sizes(), " ", dtype_name(*bias));
+  const auto check_device = [&](const char* name, const at::Tensor& tensor) {
+    if (tensor.device() != hidden.device())
+      reject(function, name, " must be on ", hidden.device(), " as hidden is; got ",
+             tensor.device());
+  };
+  check_device("lm_head", weight);
+  if (bias) check_device("lm_head_bias", *bias);
+  check_device("tokens", ids);
+  check_device("the loss's weights", tokens.weights());
   if (tokens.size() != hidden.size(0))
     reject(function, "sequence_starts must end at M = ", hidden.size(0), "; got ", tokens.size());
   check_tokens(function, ids, hidden.size(0), weight.size(0), temperature);

@@ -106,7 +106,8 @@ HiddenLoss grpo_loss_from_hidden_cuda(const at::Tensor& hidden, const at::Tensor
     for_chunks([&](std::int64_t first, const at::Tensor& part, const at::Tensor& logits) {
       if (most < M) compute_logits(part, logits);  // a single chunk is still there
       loss.differentiate(logits, first);
-      propagate(first, part, logits.to(factor.dtype()));
+      if (!narrow_buffer.defined()) return propagate(first, part, logits);
+      propagate(first, part, narrow_buffer.narrow(0, 0, logits.size(0)).copy_(logits));
     });
   if (wanted.hidden) result.hidden = result.hidden.to(hidden.scalar_type());
   if (wanted.weight) result.weight = result.weight.to(weight.scalar_type());

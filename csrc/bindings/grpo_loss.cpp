@@ -54,7 +54,7 @@ void bind_grpo_loss(py::module_& m) {
                     const std::optional<at::Tensor>&, const std::optional<at::Tensor>&,
                     const std::optional<at::Tensor>&>(),
            "sequence_starts"_a, "advantages"_a, "weights"_a, "old_logprobs"_a,
-           "reference_logprobs"_a, "importance_weights"_a);
+           "reference_logprobs"_a, "importance_weights"_a, released);  // it may wait for a GPU
   m.def("grpo_loss", &r1::grpo_loss, "logprobs"_a, "tokens"_a, "options"_a, "stream"_a = 0,
         released, "logprobs -> (sums [6], gradient); see r1core.grpo_loss");
   m.def("grpo_loss_from_logits", &r1::grpo_loss_from_logits, "logits"_a, "ids"_a, "tokens"_a,

@@ -130,6 +130,20 @@ def budget_or_default(budget_bytes: int | None, hidden_MH: Tensor) -> int:
     return budget_bytes
 
 
+def _check_rows(hidden_MH: Tensor, tokens_M: Tensor) -> None:
+    """Check what the choice of rows that count relies on; the kernels' side checks the rest."""
+    if hidden_MH.ndim != 2 or tokens_M.ndim != 1 or len(hidden_MH) != len(tokens_M):
+        raise ValueError(
+            "grpo_loss_from_hidden: hidden must be [M, H] and tokens [M]; "
+            f"got {list(hidden_MH.shape)} and {list(tokens_M.shape)}"
+        )
+    if hidden_MH.device != tokens_M.device:
+        raise ValueError(
+            f"grpo_loss_from_hidden: tokens must be on {hidden_MH.device} as hidden is; "
+            f"got {tokens_M.device}"
+        )
+
+
 def grpo_loss_from_hidden(
     hidden_MH: Tensor,
     lm_head_VH: Tensor,
@@ -185,6 +199,7 @@ def grpo_loss_from_hidden(
         The same bits in every run with the same number of threads (the products are the BLAS's);
         another budget changes the order of its sums.
     """
+    _check_rows(hidden_MH, tokens_M)
     packed = pack_tokens(
         "grpo_loss_from_hidden",
         len(tokens_M),

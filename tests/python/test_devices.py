@@ -1,4 +1,4 @@
-"""Tensors on devices whose memory no kernel of ours reads; `meta` stands for mps, xpu and others."""
+"""Tensors on devices whose memory no kernel of ours reads; `meta` stands for mps and others."""
 
 import pytest
 import torch

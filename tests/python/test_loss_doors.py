@@ -167,12 +167,32 @@ def test_both_doors_reject_what_does_not_fit(changes, message):
         (
             (torch.zeros(4, 6), torch.zeros(5, 6)),
             {"lm_head_bias": torch.zeros(4)},
-            r"lm_head_bias must be \[V = 5\]; got \[4\]",
+            r"lm_head_bias must be \[V = 5\] float32 or bfloat16; got \[4\] float32",
         ),
         (
             (torch.zeros(4, 6), torch.zeros(5, 6)),
             {"budget_bytes": 0},
             "budget_bytes must be > 0; got 0",
+        ),
+        (
+            (torch.zeros(4, 6), torch.zeros(5, 6)),
+            {"lm_head_bias": torch.zeros(5).long()},
+            r"lm_head_bias must be \[V = 5\] float32 or bfloat16; got \[5\] int64",
+        ),
+        (
+            (torch.zeros(4, 6), torch.zeros(5, 6)),
+            {"lm_head_bias": torch.zeros(5, device="meta")},
+            "lm_head_bias must be on cpu as hidden is; got meta",
+        ),
+        (
+            (torch.zeros(4, 6, device="meta"), torch.zeros(5, 6)),
+            {},
+            "tokens must be on meta as hidden is; got cpu",
+        ),
+        *(
+            ((torch.zeros(size), torch.zeros(5, 6)), {"mask": mask}, r"hidden must be \[M, H\]")
+            for size in ((5, 6), (2, 6), (4,))
+            for mask in (None, torch.tensor([True, False, True, True]))
         ),
     ],
 )

@@ -231,6 +231,16 @@ def test_a_device_is_a_name_or_a_size():
     assert find_device("h100").kind == "cuda" and find_device("cpu").memory > GIB
 
 
+@pytest.mark.parametrize(
+    "name,message", [("cuda:2", "must be below cuda:2, the GPUs here"), ("cudax", "must be cpu,")]
+)
+def test_a_gpu_that_is_not_there_is_said(monkeypatch, name, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=f"plan: --device .*{message}"):
+        find_device(name)
+
+
 # Measured -----------------------------------------------------------------------------------------
 
 MEASURED = [

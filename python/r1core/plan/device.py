@@ -51,13 +51,16 @@ def find_device(name: str) -> Device:
     """
     if name == "cpu":
         return Device("this machine", "cpu", machine_memory())
-    if name.startswith("cuda"):
+    if gpu := re.fullmatch(r"cuda(?::(\d+))?", name):
         if not torch.cuda.is_available():
             raise ValueError(
                 f"plan: --device {name} needs a GPU in this machine and torch sees none; name one "
                 f"({', '.join(GPUS)}) or give its size (80GB)"
             )
-        properties = torch.cuda.get_device_properties(torch.device(name))
+        index, count = int(gpu[1] or torch.cuda.current_device()), torch.cuda.device_count()
+        if index >= count:
+            raise ValueError(f"plan: --device {name} must be below cuda:{count}, the GPUs here")
+        properties = torch.cuda.get_device_properties(index)
         return Device(properties.name, "cuda", properties.total_memory)
     for known, gib in GPUS.items():
         if name.lower() == known.lower():

@@ -99,10 +99,10 @@ def backward_scratch(setup: Setup, tokens: Tokens) -> int:
 def head_logits(setup: Setup, tokens: Tokens) -> int:
     """Return the logits that exist at a time, and what is made of them beside.
 
-    Where they are the head's alone: a chunk in float32, on a GPU also its gradient in bfloat16; the
-    gradient of the hidden states; of a bfloat16 head the float32 sum of its gradient, and on the CPU
-    a panel of it as float32. Elsewhere those of every completion token, and their gradient, in the
-    weights' dtype.
+    Where they are the head's alone: a chunk in float32, on a GPU also its gradient in bfloat16;
+    the gradient of the hidden states; of a bfloat16 head the float32 sum of its gradient, and on
+    the CPU a panel of it as float32. Elsewhere those of every completion token, and their gradient,
+    in the weights' dtype.
     """
     s, count = setup.shape, tokens.targets * setup.shape.vocab
     if not s.plain_head:
