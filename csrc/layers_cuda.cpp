@@ -199,8 +199,7 @@ void gated_backward_cuda(const at::Tensor& gate, const at::Tensor& up, const at:
     using Element = decltype(element);
     check_cuda(name, launcher(of_gate.rows<const Element>(), of_up.rows<const Element>(),
                               of_dy.rows<const Element>(), rows, width, of_dgate.rows<Element>(),
-                              of_dup.rows<Element>(), kernels::Rows<Element>{nullptr, 0},
-                              stream_of(stream)));
+                              of_dup.rows<Element>(), stream_of(stream)));
   };
   if (is_bf16(gate) && is_silu)
     run(R1_CUDA_LAUNCHER(swiglu_backward_bf16_cuda), "swiglu_backward_bf16_cuda", bf16{});

@@ -1,8 +1,6 @@
 #include "kernels/advantage.h"
 
-#include <cub/block/block_reduce.cuh>
-
-#include "kernels/common/cuda.cuh"
+#include "kernels/common/block.cuh"
 
 namespace r1::kernels {
 namespace {
@@ -50,23 +48,13 @@ __device__ Moments moments(const float* rewards, std::int64_t size, int ddof, st
 
 /// One block goes through the whole batch.
 __global__ void batch_std_kernel(const float* rewards, std::int64_t size, int ddof, double* std) {
-  using Reduce = cub::BlockReduce<double, kBatchThreads>;
-  __shared__ typename Reduce::TempStorage storage;
-  __shared__ double shared;
-  const auto reduce = [&](double value, auto op) {
-    const double result = Reduce(storage).Reduce(value, op);
-    if (threadIdx.x == 0) shared = result;
-    __syncthreads();
-    const double all = shared;
-    __syncthreads();  // before the next reduction writes
-    return all;
-  };
+  __shared__ Block<kBatchThreads>::Storage storage;
+  const Block<kBatchThreads> block(storage);
   const Moments batch = moments(
       rewards, size, ddof, threadIdx.x, kBatchThreads,
-      [&](double value) { return reduce(value, [](double a, double b) { return a + b; }); },
+      [&](double value) { return block.sum(value); },
       [&](std::int64_t value) {
-        return static_cast<std::int64_t>(
-            reduce(static_cast<double>(value), [](double a, double b) { return a < b ? a : b; }));
+        return static_cast<std::int64_t>(block.least(static_cast<double>(value)));
       });
   if (threadIdx.x == 0) *std = batch.std;
 }

@@ -29,7 +29,7 @@ R1_PER_ISA(void geglu_backward_cpu(const float* gate, const float* up, const flo
 /// On the GPU, of rows in memory rather than panels: gate and up may lie beside each other in one
 /// [rows, 2 width] buffer.
 ///
-/// Traffic:  one read of gate and up, one write of y; backward three reads, two or three writes.
+/// Traffic:  one read of gate and up, one write of y; backward three reads, two writes.
 ///           Memory-bound.
 /// Launch:   a thread to eight elements.
 /// Numerics: fp32; bfloat16 is rounded once; the sigmoid within 1e-7 (2 + |2u|) of itself.
@@ -40,14 +40,11 @@ R1_CUDA_API int geglu_cuda(Rows<const float> gate, Rows<const float> up, std::in
                            std::int64_t width, Rows<float> y, CudaStream stream);
 R1_CUDA_API int geglu_bf16_cuda(Rows<const bf16> gate, Rows<const bf16> up, std::int64_t rows,
                                 std::int64_t width, Rows<bf16> y, CudaStream stream);
-/// @param dgate, dup, y  [rows, width], y or null: not wanted; dgate may be gate itself, dup `up`
-///                       itself, y dy itself
+/// @param dgate, dup  [rows, width]; dgate may be gate itself, dup `up` itself
 R1_CUDA_API int geglu_backward_cuda(Rows<const float> gate, Rows<const float> up,
                                     Rows<const float> dy, std::int64_t rows, std::int64_t width,
-                                    Rows<float> dgate, Rows<float> dup, Rows<float> y,
-                                    CudaStream stream);
+                                    Rows<float> dgate, Rows<float> dup, CudaStream stream);
 R1_CUDA_API int geglu_backward_bf16_cuda(Rows<const bf16> gate, Rows<const bf16> up,
                                          Rows<const bf16> dy, std::int64_t rows, std::int64_t width,
-                                         Rows<bf16> dgate, Rows<bf16> dup, Rows<bf16> y,
-                                         CudaStream stream);
+                                         Rows<bf16> dgate, Rows<bf16> dup, CudaStream stream);
 }  // namespace r1::kernels

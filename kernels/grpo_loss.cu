@@ -1,8 +1,6 @@
 #include "kernels/grpo_loss.h"
 
-#include <cub/block/block_reduce.cuh>
-
-#include "kernels/common/cuda.cuh"
+#include "kernels/common/block.cuh"
 #include "kernels/grpo_terms.h"
 
 namespace r1::kernels {
@@ -11,26 +9,7 @@ namespace {
 using namespace R1_ISA;  // the formulas
 
 constexpr int kThreads = 256;
-using Reduce = cub::BlockReduce<double, kThreads>;
-
-/// Sums over the block's threads, in every thread.
-class BlockSum {
- public:
-  __device__ explicit BlockSum(Reduce::TempStorage& storage, double& shared)
-      : storage_(storage), shared_(shared) {}
-
-  __device__ double operator()(double value) const {
-    __syncthreads();  // the storage of the last sum is free again
-    const double sum = Reduce(storage_).Sum(value);
-    if (threadIdx.x == 0) shared_ = sum;
-    __syncthreads();
-    return shared_;
-  }
-
- private:
-  Reduce::TempStorage& storage_;
-  double& shared_;
-};
+using Sums = Block<kThreads>;
 
 /// A block goes through a sequence. With a ratio per sequence every token's log-probability moves
 /// the one ratio by 1 / tokens.
@@ -38,9 +17,8 @@ __global__ void __launch_bounds__(kThreads)
     grpo_loss_kernel(const double* logprobs, GrpoTokens tokens, const std::int64_t* starts,
                      GrpoLossOptions options, const float* entropies, double* grad_logprobs,
                      double* workspace) {
-  __shared__ Reduce::TempStorage storage;
-  __shared__ double shared;
-  const BlockSum sum(storage, shared);
+  __shared__ Sums::Storage storage;
+  const Sums block(storage);
   const std::int64_t begin = starts[blockIdx.x], end = starts[blockIdx.x + 1];
   const auto for_tokens = [&](const auto& body) {
     for (std::int64_t m = begin + threadIdx.x; m < end; m += kThreads)
@@ -54,8 +32,8 @@ __global__ void __launch_bounds__(kThreads)
       counted += 1;
       total += log_ratio_of(logprobs[m], token_inputs(tokens, m));
     });
-    counted = sum(counted);
-    total = sum(total);
+    counted = block.sum(counted);
+    total = block.sum(total);
     mean = counted > 0 ? total / counted : 0;
   }
 
@@ -71,13 +49,13 @@ __global__ void __launch_bounds__(kThreads)
     if (entropies) entropy += static_cast<double>(entropies[m]);
   });
   if (options.sequence_ratio) {
-    by_log_ratio = sum(by_log_ratio);
+    by_log_ratio = block.sum(by_log_ratio);
     for_tokens([&](std::int64_t m) { grad_logprobs[m] += by_log_ratio / counted; });
   }
   const double parts[kLossSums] = {sums.loss,        sums.kl,           sums.tokens,
                                    sums.low_clipped, sums.high_clipped, entropy};
   for (int i = 0; i < kLossSums; ++i) {
-    const double total = sum(parts[i]);
+    const double total = block.sum(parts[i]);
     if (threadIdx.x == 0) workspace[blockIdx.x * kLossSums + i] = total;
   }
 }
@@ -85,14 +63,13 @@ __global__ void __launch_bounds__(kThreads)
 /// One block: each thread its workspaces in order, then the threads.
 __global__ void __launch_bounds__(kThreads)
     sums_kernel(const double* workspace, std::int64_t count, double* sums) {
-  __shared__ Reduce::TempStorage storage;
-  __shared__ double shared;
-  const BlockSum sum(storage, shared);
+  __shared__ Sums::Storage storage;
+  const Sums block(storage);
   double parts[kLossSums] = {};
   for (std::int64_t n = threadIdx.x; n < count; n += kThreads)
     for (int i = 0; i < kLossSums; ++i) parts[i] += workspace[n * kLossSums + i];
   for (int i = 0; i < kLossSums; ++i) {
-    const double total = sum(parts[i]);
+    const double total = block.sum(parts[i]);
     if (threadIdx.x == 0) sums[i] = total;
   }
 }

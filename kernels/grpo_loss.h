@@ -77,8 +77,8 @@ R1_CUDA_API int grpo_loss_cuda(const double* logprobs, const GrpoTokens& tokens,
 /// On the GPU: the loss of M rows of logits, with a ratio per token, and its gradient with respect
 /// to the logits, minus `entropy_weight` times the entropies. A row lies in the shared memory of
 /// one block, or of a cluster of up to sixteen, from the only read of its logits to the only write
-/// of their gradient; rows beyond that (V over 900k in bf16) are read twice. Rows that do not count
-/// are not read, and their gradient is 0.
+/// of their gradient; rows beyond that are read twice: over 900k bf16 logits on Hopper, 40k on an
+/// A100, which has no clusters. Rows that do not count are not read, and their gradient is 0.
 ///
 /// Traffic:  one read and one write of [M, V]. Memory-bound: two exponentials a logit.
 /// Numerics: the token's log-probability has the bits of token_logprobs_cuda; its loss in double;

@@ -155,9 +155,12 @@ struct Meeting<true> : Meeting<false> {
 };
 #endif
 
-/// Starts this lane's copies of a slice.
+/// Starts this lane's copies of a slice of `count` logits, as one group: the vectors that it will
+/// read itself, so that they need no barrier, where `copy_slice` lets lanes read each other's.
+/// Nothing is filled in beyond `count`.
 template <class Element>
-__device__ void copy_slice(const Element* from, std::int64_t count, bool aligned, Element* to) {
+__device__ void copy_own_vectors(const Element* from, std::int64_t count, bool aligned,
+                                 Element* to) {
   constexpr int kPerCopy = 16 / sizeof(Element);
   for_vectors(count, [&](int, int at, std::int64_t left) {
     if (aligned && left >= kVector) {
@@ -207,7 +210,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kBlocksPerProcessor)
     Element* const to = buffers + (buffer * part.most - part.first) * kSlice;
     const Element* const from = call.logits + row * call.vocab;
     part.for_slices([&](std::int64_t s) {
-      copy_slice(from + s * kSlice, counts ? part.count(s) : 0, aligned, to + s * kSlice);
+      copy_own_vectors(from + s * kSlice, counts ? part.count(s) : 0, aligned, to + s * kSlice);
     });
   };
   std::int64_t row = blockIdx.x / static_cast<unsigned>(cluster);

@@ -27,14 +27,14 @@ int swiglu_bf16_cuda(Rows<const bf16> gate, Rows<const bf16> up, std::int64_t ro
 
 int swiglu_backward_cuda(Rows<const float> gate, Rows<const float> up, Rows<const float> dy,
                          std::int64_t rows, std::int64_t width, Rows<float> dgate, Rows<float> dup,
-                         Rows<float> y, CudaStream stream) {
-  return gate_backward<Silu>(GateBackward<float>{gate, up, dy, dgate, dup, y, rows, width}, stream);
+                         CudaStream stream) {
+  return gate_backward<Silu>(GateBackward<float>{gate, up, dy, dgate, dup, rows, width}, stream);
 }
 
 int swiglu_backward_bf16_cuda(Rows<const bf16> gate, Rows<const bf16> up, Rows<const bf16> dy,
                               std::int64_t rows, std::int64_t width, Rows<bf16> dgate,
-                              Rows<bf16> dup, Rows<bf16> y, CudaStream stream) {
-  return gate_backward<Silu>(GateBackward<bf16>{gate, up, dy, dgate, dup, y, rows, width}, stream);
+                              Rows<bf16> dup, CudaStream stream) {
+  return gate_backward<Silu>(GateBackward<bf16>{gate, up, dy, dgate, dup, rows, width}, stream);
 }
 
 }  // namespace r1::kernels

@@ -8,7 +8,8 @@ namespace r1::kernels {
 
 /// Starts this warp's copies of a slice of `count` logits and -inf beyond, none if that is 0, as
 /// one group of each lane's. Lanes copy 16 bytes beside each other's, so that a line is asked for
-/// once; they read what others copied, after `wait_for_slice`.
+/// once; they read what others copied, after `wait_for_slice`. The loss, whose lanes read their own
+/// copies alone, has `copy_own_vectors`.
 template <class Element>
 __device__ void copy_slice(const Element* from, int count, bool aligned, Element* to) {
   constexpr int kPerCopy = 16 / sizeof(Element), kCopies = kSlice / (kWarp * kPerCopy);

@@ -159,8 +159,7 @@ __device__ T warp_inclusive_sum(T value) {
   return value;
 }
 
-// Arithmetic
-// ----------------------------------------------------------------------------------------
+// Arithmetic --------------------------------------------------------------------------------------
 
 /// 2^x within 2 ulp; 0 for what has no normal number.
 __device__ inline float exp2_fast(float x) {
@@ -212,8 +211,7 @@ __device__ Element from_float(float value) {
     return {static_cast<std::uint16_t>(pack_bf16(value, 0.f) & 0xFFFF)};
 }
 
-// Vectors of eight elements, which a lane reads or writes at once
-// ----------------------------------------
+// Vectors of eight elements, which a lane reads or writes at once ---------------------------------
 
 constexpr int kVector = 8;
 

@@ -34,7 +34,7 @@ struct GateForward {
 template <class Element>
 struct GateBackward {
   Rows<const Element> gate, up, dy;
-  Rows<Element> dgate, dup, y;
+  Rows<Element> dgate, dup;
   std::int64_t rows, width;
 };
 
@@ -84,18 +84,16 @@ __global__ void __launch_bounds__(kGateThreads) gate_backward_kernel(GateBackwar
   for (int i = 0; i < kVector; ++i) {
     const Activated f = Activation::at(gate[i]);
     gate[i] = dy[i] * up[i] * f.slope;
-    up[i] *= f.value;  // y
     dy[i] *= f.value;  // dup
   }
   store_packed<Whole>(place.in(call.dgate), place.left, pack<Element>(gate));
   store_packed<Whole>(place.in(call.dup), place.left, pack<Element>(dy));
-  if (call.y.data) store_packed<Whole>(place.in(call.y), place.left, pack<Element>(up));
 }
 
 /// Rows that follow each other are one long row, whose vectors the ends of rows don't cut.
 template <class Call, class... All>
 void join_rows(Call& call, const All&... all) {
-  if (!((!all.data || all.stride == call.width) && ...)) return;
+  if (!((all.stride == call.width) && ...)) return;
   call.width *= call.rows;
   call.rows = call.width > 0;
 }
@@ -119,8 +117,8 @@ int gate_forward(GateForward<Element> call, CudaStream stream) {
 
 template <class Activation, class Element>
 int gate_backward(GateBackward<Element> call, CudaStream stream) {
-  join_rows(call, call.gate, call.up, call.dy, call.dgate, call.dup, call.y);
-  const bool whole = fits_whole(call, call.gate, call.up, call.dy, call.dgate, call.dup, call.y);
+  join_rows(call, call.gate, call.up, call.dy, call.dgate, call.dup);
+  const bool whole = fits_whole(call, call.gate, call.up, call.dy, call.dgate, call.dup);
   const std::int64_t threads = call.rows * ceil_div(call.width, kVector);
   return launch({ceil_div(threads, kGateThreads), kGateThreads}, stream,
                 whole ? &gate_backward_kernel<Activation, Element, true>

@@ -186,11 +186,6 @@ struct Bins {
     lowest = least;
     by_key();
   }
-
-  __device__ bool has(float logit) const {
-    const unsigned key = key_of<Element>(logit);
-    return key >= lowest && key <= highest;
-  }
 };
 
 /// Adds to a bin by halves: a 64-bit atomic of shared memory is a loop on every GPU so far.

@@ -52,6 +52,12 @@ def gpu_finding() -> tuple[str, bool]:
     if error or not devices:
         told = f"CUDA error {error}, driver up to CUDA {_cuda(driver)}"
         return f"{name}; {library} finds no device ({told})", False
+    major, minor = torch.cuda.get_device_capability()
+    if major < 8:
+        return (
+            f"{name}; {library} runs on GPUs from sm_80 on, and this one is sm_{major}{minor}",
+            False,
+        )
     plan = "`r1core plan RECIPE --device cuda` says what fits"
     return f"{name}; {library}: losses, sampling and layers run on it; {plan}", True
 

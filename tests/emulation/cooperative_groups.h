@@ -7,7 +7,6 @@ namespace cooperative_groups {
 struct cluster_group {
   void sync() const { emulation::meet(emulation::Scope::cluster); }
   unsigned block_rank() const { return emulation::block_rank(); }
-  unsigned num_blocks() const { return emulation::cluster_size(); }
   template <class T>
   T* map_shared_rank(T* shared, unsigned rank) const {
     return static_cast<T*>(emulation::in_block(shared, rank));

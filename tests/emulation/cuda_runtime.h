@@ -33,9 +33,6 @@ using emulation::blockIdx;
 using emulation::gridDim;
 using emulation::threadIdx;
 
-struct uint2 {
-  unsigned x, y;
-};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
@@ -63,28 +60,17 @@ T __shfl_up_sync(unsigned, T value, int distance) {
   const int from = emulation::lane() - distance;
   return emulation::exchange(value, from < 0 ? emulation::lane() : from);
 }
-template <class T>
-T __shfl_down_sync(unsigned, T value, int distance) {
-  const int from = emulation::lane() + distance;
-  return emulation::exchange(value, from > 31 ? emulation::lane() : from);
-}
 inline unsigned __ballot_sync(unsigned, bool holds) {
   unsigned bits = 0;
   for (int lane = 0; lane < 32; ++lane)
     bits |= static_cast<unsigned>(emulation::exchange(static_cast<int>(holds), lane)) << lane;
   return bits & emulation::lanes();
 }
-inline bool __any_sync(unsigned mask, bool holds) { return __ballot_sync(mask, holds) != 0; }
-inline bool __all_sync(unsigned mask, bool holds) {
-  return __ballot_sync(mask, holds) == emulation::lanes();
-}
 inline int __reduce_max_sync(unsigned, int value) {
   for (int mask = 16; mask > 0; mask /= 2)
     value = std::max(value, emulation::exchange(value, emulation::lane() ^ mask));
   return value;
 }
-inline int __syncthreads_or(int holds) { return emulation::sum_of_block(holds != 0) > 0; }
-inline int __syncthreads_count(int holds) { return emulation::sum_of_block(holds != 0); }
 
 // Fibers change at barriers alone, so these need be no more than they are; blocks of a cluster run
 // at the same time, hence the builtin for whole numbers.
@@ -96,23 +82,9 @@ T atomicAdd(T* address, U value) {
   *address += static_cast<T>(value);
   return old;
 }
-template <class T, class U>
-T atomicMax(T* address, U value) {
-  const T old = *address;
-  *address = std::max(old, static_cast<T>(value));
-  return old;
-}
-template <class T, class U>
-T atomicMin(T* address, U value) {
-  const T old = *address;
-  *address = std::min(old, static_cast<T>(value));
-  return old;
-}
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 // Arithmetic --------------------------------------------------------------------------------------
 
-inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline int __clz(int bits) { return bits ? __builtin_clz(static_cast<unsigned>(bits)) : 32; }
 inline unsigned __float_as_uint(float value) {
@@ -125,26 +97,9 @@ inline float __uint_as_float(unsigned bits) {
   std::memcpy(&value, &bits, sizeof bits);
   return value;
 }
-inline float rsqrtf(float x) { return 1.f / std::sqrt(x); }
-inline double rsqrt(double x) { return 1. / std::sqrt(x); }
 using std::isfinite;
-using std::max;
-using std::min;
-template <class T>
-T __ldg(const T* from) {
-  return *from;
-}
-template <class T>
-T __ldcs(const T* from) {
-  return *from;
-}
-template <class T>
-void __stcs(T* to, T value) {
-  *to = value;
-}
 
-// Launches and what the host asks
-// -------------------------------------------------------------------
+// Launches and what the host asks -----------------------------------------------------------------
 
 enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension };
 struct cudaLaunchAttribute {
@@ -205,8 +160,3 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0; }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
-  std::memset(to, value, bytes);
-  return cudaSuccess;
-}

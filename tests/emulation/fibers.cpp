@@ -43,7 +43,6 @@ struct Block {
   ucontext_t scheduler;
   jmp_buf back;
   std::size_t current = 0;
-  int sum = 0;
   Index place, size, grid;
   Cluster* cluster = nullptr;
   unsigned rank = 0;
@@ -190,15 +189,6 @@ unsigned char* slot(int lane) {
   return block->slots.data() + (block->current / 32 * 32 + static_cast<std::size_t>(lane)) * 16;
 }
 
-int sum_of_block(int value) {
-  meet(Scope::block);
-  block->sum = 0;
-  meet(Scope::block);
-  block->sum += value;
-  meet(Scope::block);
-  return block->sum;
-}
-
 void copy_later(void* to, const void* from, std::size_t bytes) {
   Fiber& fiber = block->fibers[block->current];
   if (reverse)
@@ -220,7 +210,6 @@ void wait_for_copies(std::size_t later) {
 
 unsigned char* dynamic_shared() { return shared_memory; }
 unsigned block_rank() { return block->rank; }
-unsigned cluster_size() { return static_cast<unsigned>(block->cluster->thread_of.size()); }
 
 void* in_block(void* shared, unsigned rank) {
   const std::vector<char*>& threads = block->cluster->thread_of;

@@ -24,7 +24,6 @@ unsigned lanes();
 
 /// 16 bytes for each lane of this warp.
 unsigned char* slot(int lane);
-int sum_of_block(int value);
 
 /// What another lane of the warp gives; all of them must call it.
 template <class T>
@@ -42,7 +41,6 @@ constexpr std::size_t kMostShared = 227 * 1024;
 unsigned char* dynamic_shared();
 
 unsigned block_rank();
-unsigned cluster_size();
 /// The address in another block of the cluster of what lies here in this one's shared memory.
 void* in_block(void* shared, unsigned rank);
 
@@ -59,7 +57,8 @@ int run(Index grid, Index block, unsigned cluster, std::size_t shared,
 
 /// The order in which a block's fibers run; what depends on it lacks a barrier or waits too little.
 extern bool reverse;
-/// For which GPU the kernels were compiled, as the launchers see it; none before 90 run in clusters.
+/// For which GPU the kernels were compiled, as the launchers see it; none before 90 run in
+/// clusters.
 extern int ptx_version;
 
 }  // namespace emulation

@@ -28,6 +28,34 @@ def test_the_library_finds_the_devices_that_torch_finds():
         assert devices == 0
 
 
-def test_doctor_tells_what_runs_on_the_gpu():
-    finding, _ = gpu_finding()
-    assert "libr1cuda.so" in finding or "R1CORE_CUDA" in finding
+OPEN = ("/r1core/libr1cuda.so", "", 0, 1, 13_010, 13_000)
+
+
+@pytest.mark.parametrize(
+    "seen,status,capability,expected,in_order",
+    [
+        (False, OPEN, (9, 0), "none that torch sees; everything runs on the CPU (libr1cuda", True),
+        (False, ("", "no file", 0, 0, 0, 0), (9, 0), "on the CPU (no libr1cuda.so)", True),
+        (True, ("", "no file", 0, 0, 0, 0), (9, 0), "kernels do not run on it: no file", False),
+        (
+            True,
+            (OPEN[0], "", 35, 0, 12_020, 13_000),
+            (9, 0),
+            "CUDA error 35, driver up to CUDA 12.2",
+            False,
+        ),
+        (True, OPEN, (7, 5), "from sm_80 on, and this one is sm_75", False),
+        (True, OPEN, (8, 0), "built with CUDA 13.0: losses, sampling and layers run on it", True),
+        (True, OPEN, (12, 0), "losses, sampling and layers run on it", True),
+    ],
+)
+def test_doctor_tells_what_runs_on_the_gpu(
+    monkeypatch, seen, status, capability, expected, in_order
+):
+    monkeypatch.setattr(_C, "cuda_status", lambda: status)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    finding, fine = gpu_finding()
+    assert expected in finding and fine == in_order
+    assert finding.startswith("A GPU; ") == seen

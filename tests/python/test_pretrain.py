@@ -105,6 +105,8 @@ def test_pack_wastes_little():
 def test_pack_rejects_a_document_longer_than_a_row():
     with pytest.raises(ValueError, match=r"pack: documents must have at most 4 tokens .*; got 5"):
         list(pack([[1, 2, 3], [1, 2, 3, 4, 5]], rows=2, row_length=4))
+    with pytest.raises(ValueError, match="pack: documents must have at least 1 token; got an emp"):
+        list(pack([[1, 2, 3], []], rows=2, row_length=4))
 
 
 @pytest.mark.parametrize(
@@ -137,9 +139,10 @@ def test_our_own_forward_has_the_same_loss_and_gradient(make):
     assert (gradients[0] - gradients[1]).norm() < 1e-5 * gradients[1].norm()
 
 
-def test_our_own_forward_scores_nothing_in_documents_of_one_token():
+@pytest.mark.parametrize("loss_of", [native_document_loss, document_loss])
+def test_nothing_is_scored_in_documents_of_one_token(loss_of):
     (batch,) = pack([[5], [6]], rows=1, row_length=4)
-    loss = native_document_loss(qwen3(), batch)
+    loss = loss_of(qwen3(), batch)
     loss.backward()
     assert loss == 0
 

@@ -45,7 +45,7 @@ def pack(
     A batch is closed when a document fits in none of its rows; that document opens the next one.
 
     Args:
-        documents: token ids; none longer than `row_length`. Consumed as batches are asked for.
+        documents: token ids, of 1 to `row_length` tokens each. Consumed as batches are asked for.
         rows: B, rows of a batch; >= 1.
         row_length: T, tokens in a row; >= 2.
 
@@ -53,10 +53,12 @@ def pack(
         Full batches, and the partly filled last one where the documents end.
 
     Raises:
-        ValueError: a document is longer than a row.
+        ValueError: a document is empty, or longer than a row.
     """
     batch = PackedBatch(rows, row_length)
     for document in documents:
+        if len(document) == 0:
+            raise ValueError("pack: documents must have at least 1 token; got an empty one")
         if len(document) > row_length:
             raise ValueError(
                 f"pack: documents must have at most {row_length} tokens (row_length); "
@@ -87,7 +89,7 @@ class PackedBatch:
     @property
     def num_tokens(self) -> int:
         """Tokens that follow another in a document."""
-        return sum(max(len(document) - 1, 0) for document in self.documents)
+        return sum(len(document) - 1 for document in self.documents)
 
     def place(self, document: Sequence[int]) -> bool:
         """Put a document in the first row with room; False if there is none."""

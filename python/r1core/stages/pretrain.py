@@ -91,8 +91,8 @@ def pretrain(
 
     Raises:
         RuntimeError: the gate did not hold within `max_steps`, or the documents ended first.
-        ValueError: a document is longer than `row_length`, or config.forward is "native" and the
-            model is not of the engine's table.
+        ValueError: a document is empty or longer than `row_length`, or config.forward is "native"
+            and the model is not of the engine's table.
     """
     optimizer = _optimizer(model, config)
     batches = pack(documents, rows=config.rows, row_length=config.row_length)
@@ -146,7 +146,10 @@ def native_document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
 
 
 def document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
-    """Return the mean cross-entropy in nats of the tokens that follow another in a document."""
+    """Return the mean cross-entropy in nats of the tokens that follow another in a document.
+
+    0 where there are none.
+    """
     rows = batch.rows()
     inputs = {
         "input_ids": rows.tokens_BT,
@@ -155,7 +158,10 @@ def document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     }
     if head_reason(model):
         logits_BTV = model(**inputs, use_cache=False).logits
-        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), rows.labels_BT.flatten())
+        total = F.cross_entropy(
+            logits_BTV.flatten(0, 1).float(), rows.labels_BT.flatten(), reduction="sum"
+        )
+        return total / max(1, batch.num_tokens)
     learnt_BT = rows.labels_BT != IGNORE
     hidden_MH, following_M = head_input(model, **inputs)[learnt_BT], rows.labels_BT[learnt_BT]
     head, M = model.get_output_embeddings(), len(following_M)

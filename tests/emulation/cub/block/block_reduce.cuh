@@ -36,29 +36,4 @@ class BlockReduce {
   TempStorage& storage_;
 };
 
-template <class T, int Threads>
-class BlockScan {
- public:
-  using TempStorage = Shared<T, Threads>;
-  explicit BlockScan(TempStorage& storage) : storage_(storage) {}
-
-  void ExclusiveSum(T value, T& before) {
-    T total;
-    ExclusiveSum(value, before, total);
-  }
-  void ExclusiveSum(T value, T& before, T& total) {
-    storage_.values[threadIdx.x] = value;
-    __syncthreads();
-    T sum{};
-    for (unsigned i = 0; i < blockDim.x; ++i) {
-      if (i == threadIdx.x) before = sum;
-      sum += storage_.values[i];
-    }
-    total = sum;
-  }
-
- private:
-  TempStorage& storage_;
-};
-
 }  // namespace cub

@@ -1,2 +1,0 @@
-#pragma once
-#include "tests/emulation/cub/block/block_reduce.cuh"
