@@ -89,8 +89,8 @@ R1_FORMULA TokenInputs token_inputs(const GrpoTokens& tokens, std::int64_t m) {
           tokens.reference_logprobs != nullptr};
 }
 
-/// Without old log-probabilities 0, but NaN of one that is not finite: a token that the policy never
-/// draws has no ratio.
+/// Without old log-probabilities 0, but NaN of one that is not finite: a token that the policy
+/// never draws has no ratio.
 R1_FORMULA double log_ratio_of(double logprob, const TokenInputs& token) {
   return logprob - (token.has_old ? token.old_logprob : logprob);
 }
