@@ -185,9 +185,9 @@ TEST_P(Rows, WithoutAGradientTheSumsHaveTheSameBits) {
   const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
   std::vector<double> only(kM * kLossSums, -1), with_gradient(kM * kLossSums, -1);
   for (const bool wanted : {false, true}) {
-    EXPECT_EQ(grpo_loss_from_logits_cuda(
-                  logits.data(), tokens.ids.data(), kM, vocab, 1.5f, tokens.all(), it, 0.1f,
-                  wanted ? logits.data() : nullptr, (wanted ? with_gradient : only).data(), nullptr),
+    EXPECT_EQ(grpo_loss_from_logits_cuda(logits.data(), tokens.ids.data(), kM, vocab, 1.5f,
+                                         tokens.all(), it, 0.1f, wanted ? logits.data() : nullptr,
+                                         (wanted ? with_gradient : only).data(), nullptr),
               0);
     EXPECT_EQ(logits == before, !wanted);
   }

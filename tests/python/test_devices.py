@@ -1,4 +1,4 @@
-"""Tensors on devices whose memory no kernel of ours reads; `meta` stands for mps, xpu and others."""
+"""Tensors whose memory no kernel of ours reads; `meta` stands for mps, xpu and other devices."""
 
 import pytest
 import torch
