@@ -1,5 +1,7 @@
 """Small random models of many families, which only their own forward trains here."""
 
+from copy import deepcopy
+
 import torch
 import transformers as hf
 from torch import nn
@@ -74,7 +76,7 @@ MORE = {
 
 def family(name, adapter=False):
     """Return a policy of a family that its own forward trains; a bias is not 0."""
-    policy = Policy.from_config((PLAIN | MORE)[name], seed=3)
+    policy = Policy.from_config(deepcopy((PLAIN | MORE)[name]), seed=3)  # which the model keeps
     policy.forward = "hf"
     generator = torch.Generator().manual_seed(4)
     head = policy.model.get_output_embeddings()
