@@ -69,7 +69,15 @@ MORE = {
     "gemma2": hf.Gemma2Config(**SIZES, head_dim=8),  # final_logit_softcapping
     "cohere": hf.CohereConfig(**SIZES, logit_scale=0.25),
     "granite": hf.GraniteConfig(**SIZES, logits_scaling=3.0),
-    "falcon_h1": hf.FalconH1Config(**SIZES, lm_head_multiplier=0.5),
+    "falcon_h1": hf.FalconH1Config(
+        **SIZES,
+        lm_head_multiplier=0.5,
+        mamba_d_ssm=32,
+        mamba_n_heads=4,
+        mamba_d_head=8,
+        mamba_d_state=8,
+        mamba_chunk_size=8,
+    ),
 }
 """They do more to logits."""
 
