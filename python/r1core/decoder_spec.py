@@ -6,6 +6,7 @@ A field of a config that the table does not honour makes the model unsupported, 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -113,6 +114,9 @@ def _module_reason(model: PreTrainedModel) -> str | None:
             return f"{name or 'the model'} has a replaced forward"
         if reason := _peft_reason(module):
             return f"{name} {reason}"
+        for own, parameter in module._parameters.items():
+            if parameter is not None and (reason := _parameter_reason(parameter)):
+                return f"{name}.{own} is {reason}"
     linears = [
         (f"{path} of a layer", _get(layer, path))
         for layer in model.model.layers
@@ -124,14 +128,14 @@ def _module_reason(model: PreTrainedModel) -> str | None:
             return f"{name} is a {type(module).__name__}, not a Linear"
     if type(model.model.embed_tokens).__name__ not in EMBEDDINGS:
         return f"the embedding is a {type(model.model.embed_tokens).__name__}"
-    for name, parameter in model.named_parameters():
-        if parameter.device.type != "cpu" or parameter.dtype not in DTYPES:
-            return (
-                f"{name} is {parameter.dtype} on {parameter.device}, not float32 or bfloat16 on "
-                "the CPU"
-            )
-        if type(parameter.data) is not torch.Tensor or not parameter.is_contiguous():
-            return f"{name} is not a plain contiguous tensor"
+    return None
+
+
+def _parameter_reason(parameter: torch.Tensor) -> str | None:
+    if not parameter.is_cpu or parameter.dtype not in DTYPES:
+        return f"{parameter.dtype} on {parameter.device}, not float32 or bfloat16 on the CPU"
+    if type(parameter.data) is not torch.Tensor or not parameter.is_contiguous():
+        return "not a plain contiguous tensor"
     return None
 
 
@@ -278,4 +282,4 @@ def _linear_parameters(module: Any) -> list[torch.Tensor]:
 
 
 def _get(module: nn.Module, path: str) -> Any:
-    return module.get_submodule(path)
+    return attrgetter(path)(module)
