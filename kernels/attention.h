@@ -36,7 +36,7 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
 /// Traffic:  the visible keys and values once per query head. Memory-bound on long contexts.
 /// Numerics: fp32. Scores are chains over head_dim; the softmax takes the maximum first, then sums
 ///           by position modulo 16 of the span; values are added in order of position, even and odd
-///           ones of a span apart. So the bits depend on where the prefix ends, and on nothing
+///           ones of the span apart. So the bits depend on where the prefix ends, and on nothing
 ///           else. At least one position must be visible.
 ///
 /// @param items      [count]
@@ -44,28 +44,42 @@ constexpr std::int64_t attention_workspace(std::int64_t first, std::int64_t seco
 R1_PER_ISA(void attention_cpu(const QueryHeads* items, std::int64_t count, std::int64_t heads,
                               std::int64_t head_dim, float scale, float* workspace) noexcept;)
 
-/// What a query sees.
-struct VisibleSpans {
-  KvSpan prefix, suffix;
+/// What 16 tokens of a sequence, in lanes, see of one head's keys and values: lane i the positions
+/// [begins[i], ends[i]). A part that nobody sees has begins = ends.
+struct KvLanes {
+  const float* keys;           // [positions / 16, head_dim, 16]
+  const float* values;         // [positions, head_dim]
+  const std::int64_t* begins;  // [16]
+  const std::int64_t* ends;
 };
 
-/// A part of a sequence for the backward pass: one head's keys and values by position, and their
-/// gradients, whose rows have `stride` floats, head_dim rounded up to a multiple of 16.
+/// Floats of workspace that 16 tokens over at most these many positions in each part need.
+constexpr std::int64_t attention_lanes_workspace(std::int64_t first, std::int64_t second) {
+  return 16 * (first + second);
+}
+
+/// attention_cpu of 16 tokens in lanes that see the same two parts, as far as each does; one query
+/// head. The same bits, and the keys and values are read once for all of them.
+///
+/// @param query, out  [head_dim, 16]; a lane without a token holds anything finite, and sees what
+///                    another does
+/// @param workspace   [attention_lanes_workspace(largest prefix end, largest suffix end)]
+R1_PER_ISA(void attention_lanes_cpu(const float* query, const KvLanes& prefix,
+                                    const KvLanes& suffix, std::int64_t head_dim, float scale,
+                                    float* workspace, float* out) noexcept;)
+
+/// Gradients of a part's keys and values, both in blocks of 16 positions: [positions / 16,
+/// head_dim, 16].
 struct KvGradients {
-  const float* key_rows;    // [positions, head_dim]
-  const float* value_rows;  // [positions, head_dim]
-  float* key_gradients;     // [positions, stride], added to
-  float* value_gradients;   // [positions, stride], added to
+  float *keys, *values;
 };
 
 /// Floats of workspace that the gradient over these many positions needs.
-constexpr std::int64_t attention_gradient_workspace(std::int64_t head_dim, std::int64_t first,
-                                                    std::int64_t second) {
-  return 32 * ((head_dim + 15) / 16 * 16 + first + second);
+constexpr std::int64_t attention_gradient_workspace(std::int64_t first, std::int64_t second) {
+  return 2 * 16 * (16 + (first + 15) / 16 * 16 + (second + 15) / 16 * 16);
 }
 
-/// Gradients of attention_cpu for one head of 16 tokens that lie in lanes, with p the softmax's
-/// weights:
+/// Gradients of attention_lanes_cpu, with p the softmax's weights:
 ///
 ///     dvalue[t] += sum over lanes of p[lane, t] dout[lane]
 ///     ds[lane, t] = scale p[lane, t] (dout[lane] . value[t] - sum over u of p[lane, u] dout[lane]
@@ -77,12 +91,12 @@ constexpr std::int64_t attention_gradient_workspace(std::int64_t head_dim, std::
 ///           The weights are computed again, within rounding of the forward pass's.
 ///
 /// @param query, dout  [head_dim, 16]; a lane without a token holds zeros, and sees what another
-/// does
-/// @param visible      [16]; their `keys` and `values` are not read
-/// @param workspace    [attention_gradient_workspace(head_dim, prefix.end, suffix.end)]
+///                     does
+/// @param workspace    [attention_gradient_workspace(largest prefix end, largest suffix end)]
+/// @param to_prefix, to_suffix  added to
 /// @param dquery       [head_dim, 16]
-R1_PER_ISA(void attention_backward_cpu(const float* query, const float* dout,
-                                       const VisibleSpans* visible, const KvGradients& prefix,
-                                       const KvGradients& suffix, std::int64_t head_dim,
-                                       float scale, float* workspace, float* dquery) noexcept;)
+R1_PER_ISA(void attention_backward_cpu(const float* query, const float* dout, const KvLanes& prefix,
+                                       const KvLanes& suffix, std::int64_t head_dim, float scale,
+                                       float* workspace, const KvGradients& to_prefix,
+                                       const KvGradients& to_suffix, float* dquery) noexcept;)
 }  // namespace r1::kernels

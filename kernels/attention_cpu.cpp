@@ -103,11 +103,13 @@ struct Values {
   const float* weights;  // [count]
   const float* rows;     // [count, head_dim]
   std::int64_t count;
+  bool odd;  // the first position
 
   Values(const Blocks& blocks, const float* scores, std::int64_t head_dim)
       : weights(scores + (blocks.span->begin - blocks.first * kLanes)),
         rows(blocks.span->values + blocks.span->begin * head_dim),
-        count(blocks.span->end - blocks.span->begin) {}
+        count(blocks.span->end - blocks.span->begin),
+        odd(count > 0 && blocks.span->begin % 2) {}
 };
 
 /// Even and odd positions of a span apart: more chains of additions at a time.
@@ -118,6 +120,11 @@ R1_INLINE void mix_columns(const Values (&parts)[2], std::int64_t head_dim, std:
   for (const Values& part : parts) {
     const float* row = part.rows + channel;
     std::int64_t t = 0;
+    if (part.odd) {
+      ((odd[C] += part.weights[0] * load_register(row + C * kPartLanes)), ...);
+      row += head_dim;
+      t = 1;
+    }
     for (; t + 2 <= part.count; t += 2, row += 2 * head_dim)
       ((even[C] += part.weights[t] * load_register(row + C * kPartLanes),
         odd[C] += part.weights[t + 1] * load_register(row + head_dim + C * kPartLanes)),
@@ -136,7 +143,8 @@ void mix_rest(const Values (&parts)[2], std::int64_t head_dim, std::int64_t chan
   for (const Values& part : parts)
     for (std::int64_t t = 0; t < part.count; ++t) {
       const f32x16 row = load_partial(part.rows + t * head_dim + channel, count, 0.f);
-      for (int i = 0; i < kParts; ++i) sums[t % 2].part[i] += part.weights[t] * row.part[i];
+      for (int i = 0; i < kParts; ++i)
+        sums[(t + part.odd) % 2].part[i] += part.weights[t] * row.part[i];
     }
   store_partial(out + channel, (sums[0] + sums[1]) * inverse_sum, count);
 }

@@ -1,4 +1,5 @@
 #include "kernels/common/simd.h"
+#include "kernels/common/transpose.h"
 #include "kernels/linear.h"
 
 namespace r1::kernels::R1_ISA {
@@ -26,37 +27,6 @@ struct Operands {
   float* dw;
   bool add;  // to what dw holds
 };
-
-/// Stage S of a transposition: lanes with bit S change places with those without it, in the
-/// register S further on.
-template <int S, int... J>
-R1_INLINE void exchange(FloatRegister& a, FloatRegister& b, Indices<J...>) {
-  const FloatRegister first = __builtin_shufflevector(a, b, (J & S ? kPartLanes + J - S : J)...);
-  b = __builtin_shufflevector(a, b, (J & S ? kPartLanes + J : J + S)...);
-  a = first;
-}
-
-/// Runs over register pairs (i, i + S).
-template <int S, int... I>
-R1_INLINE void stage(FloatRegister* x, Indices<I...>) {
-  ((I & S ? void() : exchange<S>(x[I], x[I | S], UpTo<kPartLanes>{})), ...);
-}
-
-R1_INLINE void transpose(FloatRegister* x) {
-  constexpr UpTo<kPartLanes> kAll{};
-  stage<1>(x, kAll);
-  stage<2>(x, kAll);
-  if constexpr (kPartLanes > 4) stage<4 % kPartLanes>(x, kAll);
-  if constexpr (kPartLanes > 8) stage<8 % kPartLanes>(x, kAll);
-}
-
-/// kPartLanes columns by kPartLanes rows of a panel.
-template <int... I>
-R1_INLINE void transpose_block(const float* x, float* rows, Indices<I...>) {
-  FloatRegister block[] = {load_register(x + I * kLanes)...};
-  transpose(block);
-  (store_register(rows + I * kRowTile, block[I]), ...);
-}
 
 /// What a column of the gradient holds before this block.
 R1_INLINE FloatRegister held(const Operands& op, const float* dw, std::int64_t columns) {
@@ -120,17 +90,16 @@ void block(Operands op, Span rows, Span columns) {
 void linear_rows_cpu(const float* x, std::int64_t begin, std::int64_t end, std::int64_t panels,
                      std::int64_t width, float* rows) noexcept {
   for (std::int64_t panel = begin; panel < end; ++panel)
-    for (std::int64_t k = 0; k < width; k += kPartLanes) {
+    for (std::int64_t k = 0; k < width; k += kLanes) {
       const float* const from = x + (panel * width + k) * kLanes;
       float* const to = rows + k / kRowTile * kRowTile * rows_pitch(panels) * kLanes +
                         panel * kLanes * kRowTile + k % kRowTile;
-      if (k + kPartLanes <= width) {
-        for (int lane = 0; lane < kLanes; lane += kPartLanes)
-          transpose_block(from + lane, to + lane * kRowTile, UpTo<kPartLanes>{});
+      if (k + kLanes <= width) {
+        transpose(from, kLanes, to, kRowTile);
         continue;
       }
       for (int lane = 0; lane < kLanes; ++lane)
-        for (std::int64_t c = 0; c < kPartLanes; ++c)
+        for (std::int64_t c = 0; c < kLanes; ++c)
           to[lane * kRowTile + c] = k + c < width ? from[c * kLanes + lane] : 0.f;
     }
 }

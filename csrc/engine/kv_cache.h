@@ -8,6 +8,7 @@
 #include "csrc/engine/spec.h"
 #include "csrc/engine/team.h"
 #include "kernels/attention.h"
+#include "kernels/lanes.h"
 
 namespace r1::engine {
 
@@ -40,6 +41,21 @@ class KvCache {
         key[k * 16] = key_panel[start + k * 16];
         value[k] = value_panel[start + k * 16];
       }
+    }
+  }
+
+  /// Stores `count` positions of every head, of one block of 16, from a tile's first lanes.
+  ///
+  /// @param key, value  [kv_heads * head_dim, 16]
+  void write_tile(std::size_t layer, std::int64_t position, std::int64_t count, const float* key,
+                  const float* value) {
+    for (std::int64_t head = 0; head < kv_heads_; ++head) {
+      const std::int64_t start = head * head_dim_ * 16, to = offset(layer, head);
+      R1_CPU(copy_lanes_cpu)
+      (key + start, count, head_dim_,
+       keys_.data() + to + position / 16 * head_dim_ * 16 + position % 16);
+      R1_CPU(lanes_to_rows_cpu)
+      (value + start, count, head_dim_, values_.data() + to + position * head_dim_, head_dim_);
     }
   }
 

@@ -32,8 +32,9 @@ class Backward {
   void attention(Worker& worker, std::size_t layer) noexcept;
   void attend_group(Worker& worker, std::size_t layer, const Packing::Group& group,
                     std::int64_t head) noexcept;
-  void attend_rows(Worker& worker, std::size_t layer, Range rows, std::int64_t kv_head,
-                   const kernels::KvGradients& prefix, const kernels::KvGradients& suffix) noexcept;
+  void attend_tile(Worker& worker, std::size_t layer, Range rows, std::int64_t kv_head,
+                   const kernels::KvGradients& to_prompt,
+                   const kernels::KvGradients& to_own) noexcept;
   void heads(Worker& worker, std::size_t layer) noexcept;
   void unrotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
                 const Buffer& raw, Buffer& scales, Buffer& gradient) noexcept;

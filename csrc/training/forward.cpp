@@ -7,7 +7,7 @@
 
 #include "csrc/engine/inputs.h"
 #include "csrc/engine/lanes.h"
-#include "kernels/attention.h"
+#include "csrc/training/tile.h"
 #include "kernels/geglu.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
@@ -65,7 +65,6 @@ Forward::Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
 
 void Forward::prepare(Worker& worker, int rank, Team& team) const {
   const std::int64_t kv = spec_.kv_heads * spec_.head_dim, rows = block_ * kLanes;
-  const std::int64_t group = spec_.heads / spec_.kv_heads;
   std::int64_t widest = std::max({spec_.hidden(), wide_, spec_.heads * spec_.head_dim});
   worker.crew = team.crew(rank);
   worker.panels = worker.crew.share(panels());
@@ -74,13 +73,11 @@ void Forward::prepare(Worker& worker, int rank, Team& team) const {
   worker.mix = Buffer(rows * widest);
   worker.key = Buffer(rows * kv);
   worker.value = Buffer(rows * kv);
-  worker.query = Buffer(kernels::kQueriesTogether * group * spec_.head_dim);
-  worker.output = Buffer(worker.query.size());
+  worker.tile = Buffer(3 * std::max(kv, spec_.heads * spec_.head_dim) * kLanes);
   const std::int64_t prompt = packing_.longest(true), own = packing_.longest(false);
-  worker.scores = Buffer(kernels::attention_workspace(prompt, own));
+  worker.scores = Buffer(kernels::attention_lanes_workspace(prompt, own));
   if (keep_ == Keep::nothing) return;
-  worker.queries = Buffer(3 * spec_.head_dim * kLanes);
-  worker.weights = Buffer(kernels::attention_gradient_workspace(spec_.head_dim, prompt, own));
+  worker.weights = Buffer(kernels::attention_gradient_workspace(prompt, own));
   worker.strip = Buffer(kernels::input_gradient_workspace(widest));
 }
 
@@ -167,15 +164,23 @@ void Forward::project_heads(Worker& worker, std::size_t index, LayerTape& tape) 
       float* const key = worker.key.data() + at * kv * kLanes;
       rotate(layer.query_norm, spec_.heads, panel, queries + at * query * kLanes);
       rotate(layer.key_norm, kv_heads, panel, key);
-      const std::int64_t end =
-          std::min((panel + 1) * kLanes, static_cast<std::int64_t>(packing_.rows.size()));
-      for (std::int64_t r = panel * kLanes; r < end; ++r) {
-        const Packing::Row& row = packing_.rows[static_cast<std::size_t>(r)];
-        caches_[row.part]->write(slot(index), {0, kv_heads}, row.index, key,
-                                 worker.value.data() + at * kv * kLanes, r % kLanes);
-      }
     }
+    float* const key = worker.tile.data();
+    float* const value = key + kv * kLanes;
+    each_tile(packing_, rows_of(block), [&](Range rows) {
+      const Packing::Row& row = packing_.rows[static_cast<std::size_t>(rows.begin)];
+      const std::int64_t first = block.begin * kLanes;
+      const Range local{rows.begin - first, rows.end - first};
+      read_tile(worker.key.data(), kv * kLanes, local, kv, key);
+      read_tile(worker.value.data(), kv * kLanes, local, kv, value);
+      caches_[row.part]->write_tile(slot(index), row.index, rows.count(), key, value);
+    });
   });
+}
+
+/// The rows in some panels; the last panel may hold fewer.
+Range Forward::rows_of(Range panels) const {
+  return {panels.begin * kLanes, std::min(panels.end * kLanes, rows())};
 }
 
 /// Norm (Qwen3's, where there is one) and rotary embedding of a panel's heads, in place.
@@ -187,62 +192,66 @@ void Forward::rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, 
   R1_CPU(rope_cpu)(x, 1, heads, spec_.head_dim, cos_.data() + angles, sin_.data() + angles);
 }
 
-/// Attention of one row; zeros in a lane without one.
-void Forward::attend_row(Worker& worker, std::size_t index, LayerTape& tape,
-                         std::int64_t r) noexcept {
-  constexpr std::int64_t kMost = kernels::kQueriesTogether;
-  const std::int64_t width = spec_.head_dim, size = spec_.heads / spec_.kv_heads * width;
-  const std::int64_t panel = r / kLanes * spec_.heads * width * kLanes, lane = r % kLanes;
-  float* const to = tape.attention.data() + panel;
-  if (r >= static_cast<std::int64_t>(packing_.rows.size())) {
-    for (std::int64_t k = 0; k < spec_.heads * width; ++k) to[k * kLanes + lane] = 0;
-    return;
+/// What a tile's rows see: of their prompt, then of their own stretch.
+TileSpans Forward::spans(std::size_t layer, Range rows) const noexcept {
+  const std::int64_t window = spec_.layers[layer].window;
+  TileSpans spans;
+  for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+    const auto r = static_cast<std::size_t>(std::min(rows.begin + lane, rows.end - 1));
+    const Packing::Row& row = packing_.rows[r];
+    const Packing::Part& part = packing_.parts[row.part];
+    const std::int64_t oldest =
+        window ? std::max<std::int64_t>(0, packing_.position(row) + 1 - window) : 0;
+    const std::int64_t prompt = part.stretch.prompt ? row.index + 1 : part.stretch.begin;
+    const std::int64_t own = part.stretch.prompt ? 0 : row.index + 1;
+    spans.begins[0][lane] = std::min(oldest, prompt);
+    spans.ends[0][lane] = prompt;
+    spans.begins[1][lane] = std::min(own, std::max<std::int64_t>(0, oldest - prompt));
+    spans.ends[1][lane] = own;
   }
-  for (std::int64_t head = 0; head < spec_.kv_heads; head += kMost) {
-    const std::int64_t count = std::min(kMost, spec_.kv_heads - head), at = head * size * kLanes;
-    kernels::QueryHeads items[kMost];
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto [prefix, suffix] = visible(index, head + i, r);
-      items[i] = {worker.query.data() + i * size, prefix, suffix, worker.output.data() + i * size};
-    }
-    engine::read_lane(tape.query.data() + panel + at, count * size, lane, worker.query.data());
-    R1_CPU(attention_cpu)
-    (items, count, spec_.heads / spec_.kv_heads, width, 1.f / std::sqrt(static_cast<float>(width)),
-     worker.scores.data());
-    engine::write_lane(worker.output.data(), {0, count * size}, lane, to + at);
-  }
+  return spans;
+}
+
+/// One head of a part's keys and values, as rows with these spans see it.
+kernels::KvLanes Forward::seen(std::size_t layer, std::int64_t head, std::size_t part,
+                               const TileSpans& spans, int which) const noexcept {
+  const kernels::KvSpan kv = caches_[part]->span(slot(layer), head, {0, 0});
+  return {kv.keys, kv.values, spans.begins[which], spans.ends[which]};
+}
+
+/// Attention of a tile.
+void Forward::attend_tile(Worker& worker, std::size_t index, LayerTape& tape, Range rows) noexcept {
+  const std::int64_t width = spec_.head_dim, group = spec_.heads / spec_.kv_heads;
+  const std::int64_t channels = spec_.heads * width, pitch = channels * kLanes;
+  const Packing::Row& row = packing_.rows[static_cast<std::size_t>(rows.begin)];
+  const std::size_t prompt = packing_.parts[row.part].prompt;
+  const TileSpans spans = this->spans(index, rows);
+  const float scale = 1.f / std::sqrt(static_cast<float>(width));
+  float* const query = worker.tile.data();
+  float* const output = query + pitch;
+  if (rows.count() < kLanes) std::fill_n(query, pitch, 0.f);
+  read_tile(tape.query.data(), pitch, rows, channels, query);
+  for (std::int64_t head = 0; head < spec_.heads; ++head) R1_CPU(attention_lanes_cpu)
+  (query + head * width * kLanes, seen(index, head / group, prompt, spans, 0),
+   seen(index, head / group, row.part, spans, 1), width, scale, worker.scores.data(),
+   output + head * width * kLanes);
+  write_tile(output, rows, channels, pitch, tape.attention.data());
 }
 
 /// Attention, its projection and the residual.
 void Forward::attend(Worker& worker, std::size_t index, LayerTape& tape) noexcept {
-  const std::int64_t width = spec_.head_dim, heads = spec_.heads, hidden = spec_.hidden();
+  const std::int64_t size = spec_.heads * spec_.head_dim * kLanes, hidden = spec_.hidden();
   each_block(worker.panels, block_, [&](Range block) {
-    for (std::int64_t r = block.begin * kLanes; r < block.end * kLanes; ++r)
-      attend_row(worker, index, tape, r);
+    if (rows_of(block).end < block.end * kLanes)  // lanes without a row
+      std::fill_n(tape.attention.data() + (block.end - 1) * size, size, 0.f);
+    each_tile(packing_, rows_of(block),
+              [&](Range rows) { attend_tile(worker, index, tape, rows); });
     const std::int64_t start = block.begin * hidden * kLanes;
     std::copy_n(input(index).data() + start, block.count() * hidden * kLanes,
                 tape.middle.data() + start);
-    project(spec_.layers[index].output,
-            tape.attention.data() + block.begin * heads * width * kLanes, block.count(),
+    project(spec_.layers[index].output, tape.attention.data() + block.begin * size, block.count(),
             {0, hidden}, worker.low.data(), tape.middle.data() + start, true);
   });
-}
-
-/// The keys and values that a row sees: its prompt's, then its completion's.
-std::pair<kernels::KvSpan, kernels::KvSpan> Forward::visible(std::size_t layer, std::int64_t head,
-                                                             std::int64_t r) const noexcept {
-  const Packing::Row& row = packing_.rows[static_cast<std::size_t>(r)];
-  const Packing::Part& part = packing_.parts[row.part];
-  const std::int64_t window = spec_.layers[layer].window;
-  const std::int64_t oldest =
-      window ? std::max<std::int64_t>(0, packing_.position(row) + 1 - window) : 0;
-  const std::int64_t prompt = part.stretch.prompt ? row.index + 1 : part.stretch.begin;
-  const kernels::KvSpan prefix =
-      caches_[part.prompt]->span(slot(layer), head, {std::min(oldest, prompt), prompt});
-  if (part.stretch.prompt) return {prefix, {nullptr, nullptr, 0, 0}};
-  return {prefix,
-          caches_[row.part]->span(slot(layer), head,
-                                  {std::max<std::int64_t>(0, oldest - prompt), row.index + 1})};
 }
 
 void Forward::feed_forward(Worker& worker, std::size_t index, LayerTape& tape) noexcept {

@@ -4,7 +4,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "csrc/engine/decoder.h"
@@ -45,9 +44,15 @@ struct LayerTape {
 struct Worker {
   Crew crew{};
   Range panels{};  // its part of the rows
-  Buffer normed, low, mix, key, value, query, output, scores;
-  // Of the backward pass: queries and their gradients, weights of attention, packed weights.
-  Buffer queries, weights, strip;
+  Buffer normed, low, mix, key, value, scores;
+  Buffer tile;            // queries and outputs, or keys and values
+  Buffer weights, strip;  // of the backward pass: of attention; packed, of a projection
+};
+
+/// What a tile's lanes see: of the prompt, then of their own stretch, the positions [begin, end).
+/// Lanes without a row see what the last one does.
+struct TileSpans {
+  std::int64_t begins[2][engine::kLanes], ends[2][engine::kLanes];
 };
 
 /// Gradients of a model's parameters, like `parameters_of(spec)`; undefined where not wanted.
@@ -84,7 +89,7 @@ class Forward {
   void run_layers(Worker& worker) noexcept;
   void embed(Worker& worker) noexcept;
   void project_heads(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
-  void attend_row(Worker& worker, std::size_t layer, LayerTape& tape, std::int64_t row) noexcept;
+  void attend_tile(Worker& worker, std::size_t layer, LayerTape& tape, Range rows) noexcept;
   void attend(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
   void feed_forward(Worker& worker, std::size_t layer, LayerTape& tape) noexcept;
   void finish(Worker& worker, float* hidden) noexcept;
@@ -92,8 +97,10 @@ class Forward {
                  float* y) const noexcept;
   void rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
               float* x) const noexcept;
-  std::pair<kernels::KvSpan, kernels::KvSpan> visible(std::size_t layer, std::int64_t head,
-                                                      std::int64_t row) const noexcept;
+  TileSpans spans(std::size_t layer, Range rows) const noexcept;
+  kernels::KvLanes seen(std::size_t layer, std::int64_t head, std::size_t part,
+                        const TileSpans& spans, int which) const noexcept;
+  Range rows_of(Range panels) const;
   void gather(std::int64_t target_panel, float* x) const noexcept;
 
   std::size_t slot(std::size_t layer) const { return keep_ == Keep::all ? layer : layer % 2; }

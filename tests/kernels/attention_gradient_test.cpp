@@ -17,22 +17,36 @@ struct Case {
 
 /// Keys and values by position. Hidden positions hold numbers too: they must not count.
 struct Part {
-  std::int64_t head_dim, stride, end;
+  std::int64_t head_dim, end, size;
   std::vector<float> keys, values;  // [end, head_dim]
-  std::vector<float> key_gradients, value_gradients;
+  std::vector<float> key_blocks;    // [end / 16, head_dim, 16]
+  std::vector<float> gradients;     // of keys, then of values, in blocks
+  std::int64_t begins[16], ends[16];
 
   Part(std::int64_t width, std::int64_t positions, unsigned seed)
       : head_dim(width),
-        stride((width + 15) / 16 * 16),
         end(positions),
+        size((end + 15) / 16 * 16 * width),
         keys(random_floats(end * width, seed)),
-        values(random_floats(end * width, seed + 1)) {}
-  KvGradients view() {
-    key_gradients.assign(at(end * stride), 0.f);
-    value_gradients.assign(at(end * stride), 0.f);
-    return {keys.data(), values.data(), key_gradients.data(), value_gradients.data()};
+        values(random_floats(end * width, seed + 1)),
+        key_blocks(at(size)) {
+    for (std::int64_t t = 0; t < end; ++t)
+      for (std::int64_t k = 0; k < width; ++k) key_blocks[block(t, k)] = keys[at(t * width + k)];
   }
-  static KvSpan span(std::int64_t from, std::int64_t to) { return {nullptr, nullptr, from, to}; }
+  std::size_t block(std::int64_t t, std::int64_t k) const {
+    return at((t / 16 * head_dim + k) * 16 + t % 16);
+  }
+  KvLanes view() const { return {key_blocks.data(), values.data(), begins, ends}; }
+  KvGradients clear() {
+    gradients.assign(at(2 * size), 0.f);
+    return {gradients.data(), gradients.data() + size};
+  }
+  void append_gradients(std::vector<float>& to) const {
+    for (std::int64_t start : {std::int64_t{0}, size})
+      for (std::int64_t t = 0; t < end; ++t)
+        for (std::int64_t k = 0; k < head_dim; ++k)
+          to.push_back(gradients[at(start) + block(t, k)]);
+  }
 };
 
 /// Rows to lanes, [width, 16]; lanes without a row hold zeros.
@@ -40,13 +54,6 @@ std::vector<float> panel(const std::vector<float>& rows, std::int64_t width) {
   std::vector<float> lanes(at(width * 16));
   for (std::size_t i = 0; i < rows.size(); ++i) lanes[i % at(width) * 16 + i / at(width)] = rows[i];
   return lanes;
-}
-
-void append_rows(const std::vector<float>& from, std::int64_t width, std::vector<float>& to) {
-  const std::size_t stride = at((width + 15) / 16 * 16);
-  for (std::size_t row = 0; row < from.size(); row += stride)
-    to.insert(to.end(), from.begin() + static_cast<std::ptrdiff_t>(row),
-              from.begin() + static_cast<std::ptrdiff_t>(row) + width);
 }
 
 class AttentionGradient : public testing::TestWithParam<Case> {};
@@ -58,12 +65,12 @@ TEST_P(AttentionGradient, MatchesDifferencesAtEveryLevel) {
   const std::vector<float> query = random_floats(rows * width, 9);
   const std::vector<float> dout = random_floats(rows * width, 10);
   const float scale = 0.3f;
-  VisibleSpans visible[16];
   for (std::int64_t lane = 0; lane < 16; ++lane) {
     const std::int64_t row = std::min(lane, rows - 1);
-    visible[lane] = {
-        prefix.span(std::min(c.prefix_begin + c.slide * row, c.prefix_end), c.prefix_end),
-        suffix.span(c.suffix_begin, c.suffix_end + row)};
+    prefix.begins[lane] = std::min(c.prefix_begin + c.slide * row, c.prefix_end);
+    prefix.ends[lane] = c.prefix_end;
+    suffix.begins[lane] = c.suffix_begin;
+    suffix.ends[lane] = c.suffix_end + row;
   }
 
   // Everything in one vector: queries, then keys and values of both parts.
@@ -78,9 +85,8 @@ TEST_P(AttentionGradient, MatchesDifferencesAtEveryLevel) {
     for (std::int64_t q = 0; q < rows; ++q) {
       double total = 0, gained = 0;
       for (int part = 0; part < 2; ++part) {
-        const VisibleSpans& seen = visible[q];
-        const KvSpan& span = part == 0 ? seen.prefix : seen.suffix;
-        for (std::int64_t t = span.begin; t < span.end; ++t) {
+        const Part& seen = part == 0 ? prefix : suffix;
+        for (std::int64_t t = seen.begins[q]; t < seen.ends[q]; ++t) {
           double score = 0, gain = 0;
           for (std::int64_t k = 0; k < width; ++k) {
             const std::int64_t key = starts[part] + t * width + k;
@@ -99,16 +105,16 @@ TEST_P(AttentionGradient, MatchesDifferencesAtEveryLevel) {
   const auto run = [&] {
     const std::vector<float> q = panel(query, width), out = panel(dout, width);
     std::vector<float> dq(q.size());
-    std::vector<float> workspace(at(attention_gradient_workspace(width, prefix.end, suffix.end)));
+    std::vector<float> workspace(at(attention_gradient_workspace(prefix.end, suffix.end)));
+    const KvGradients to_prefix = prefix.clear(), to_suffix = suffix.clear();
     R1_CPU(attention_backward_cpu)
-    (q.data(), out.data(), visible, prefix.view(), suffix.view(), width, scale, workspace.data(),
-     dq.data());
+    (q.data(), out.data(), prefix.view(), suffix.view(), width, scale, workspace.data(), to_prefix,
+     to_suffix, dq.data());
     std::vector<float> result;
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t k = 0; k < width; ++k) result.push_back(dq[at(k * 16 + row)]);
-    for (const std::vector<float>* more : {&prefix.key_gradients, &prefix.value_gradients,
-                                           &suffix.key_gradients, &suffix.value_gradients})
-      append_rows(*more, width, result);
+    prefix.append_gradients(result);
+    suffix.append_gradients(result);
     return result;
   };
   expect_near(at_every_level(run), expected, 2e-5);
