@@ -18,7 +18,12 @@ from datasets import Dataset
 from machine import start_of_peak
 from models import GROUP, Workload
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+    TrainerState,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 MICRO_BATCH = 64  # completions; on two cores faster than all 512 in one
@@ -32,7 +37,7 @@ def train(
     *,
     beta: float,
     steps: int,
-    on_step: Callable[[float, Phases, int], None],
+    on_step: Callable[[float, Phases, int | None], None],
 ) -> None:
     """Run GRPO steps of P x 16 completions of full length.
 
@@ -43,7 +48,9 @@ def train(
         folder: scratch space; with beta > 0 TRL reads its reference from disk.
         beta: KL coefficient.
         steps: optimizer steps.
-        on_step: called after each with its seconds, phases, and the resident set before it.
+        on_step: called after each with its seconds, phases, and, of the last one alone, the
+            resident set before it: to measure that, the allocators must give back what they hold,
+            and the step that follows pays for it.
     """
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -114,10 +121,12 @@ def tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
 class StepClock(TrainerCallback):
     """Seconds of each step by phase, under the names of r1core's own metrics."""
 
-    def __init__(self, trainer: GRPOTrainer, on_step: Callable[[float, Phases, int], None]) -> None:
+    def __init__(
+        self, trainer: GRPOTrainer, on_step: Callable[[float, Phases, int | None], None]
+    ) -> None:
         self._on_step, self._phases = on_step, defaultdict[str, float](float)
         self._start = self._optimizer_start = 0.0
-        self._resident = 0
+        self._resident: int | None = None
         self._clock(trainer, "_generate_single_turn", "sampling")
         self._clock(trainer, "_calculate_rewards", "rewards")
         # One method scores for the reference and, within the loss, for the policy.
@@ -140,9 +149,10 @@ class StepClock(TrainerCallback):
 
         setattr(owner, method, timed)
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
+    def on_step_begin(self, _: Any, state: TrainerState, *__: Any, **___: Any) -> None:
         self._phases.clear()
-        self._resident = start_of_peak()
+        last = state.global_step + 1 == state.max_steps
+        self._resident = start_of_peak() if last else None
         self._start = time.perf_counter()
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
