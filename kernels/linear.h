@@ -7,7 +7,7 @@
 namespace r1::kernels {
 /// Projection of a batch that lies in SIMD lanes, to the channels n in [begin, end):
 ///
-///     y[n, lane] = sum over k of weight[n, k] * x[k, lane]  (+ bias[n])  (+ y[n, lane])
+///     y[n, lane] = sum over k of weight[n, k] * x[k, lane]  (+ bias[n])  (+ residual[n, lane])
 ///
 /// A panel holds 16 rows of the batch, one per lane: [width][16]. The weights are read in place, in
 /// the row-major [out, in] layout of torch; nothing is packed or copied. A bfloat16 weight counts
@@ -23,14 +23,16 @@ namespace r1::kernels {
 /// @param weight      [out, in], row-major
 /// @param bias        [out] or null
 /// @param begin, end  channels to compute; those of other threads are left alone
+/// @param residual    like y, and may be y itself; or null
 /// @param y           [panels, out, 16]; must not overlap x
-/// @param add         adds to what y holds, for a residual connection, instead of overwriting it
 R1_PER_ISA(void linear_cpu(const float* x, std::int64_t panels, std::int64_t in,
                            const float* weight, const float* bias, std::int64_t out,
-                           std::int64_t begin, std::int64_t end, float* y, bool add) noexcept;)
+                           std::int64_t begin, std::int64_t end, const float* residual,
+                           float* y) noexcept;)
 R1_PER_ISA(void linear_bf16_cpu(const float* x, std::int64_t panels, std::int64_t in,
                                 const bf16* weight, const float* bias, std::int64_t out,
-                                std::int64_t begin, std::int64_t end, float* y, bool add) noexcept;)
+                                std::int64_t begin, std::int64_t end, const float* residual,
+                                float* y) noexcept;)
 
 /// Output channels whose weights a gradient of the input packs at a time.
 constexpr std::int64_t kGradientRows = 128;

@@ -11,13 +11,13 @@ struct Linear {
   const float* weight;
   const float* bias;
   std::int64_t out;
+  const float* residual;
   float* y;
-  bool add;
 };
 
-R1_INLINE void finish(const Linear& op, std::int64_t n, float* y, FloatRegister sum) {
+R1_INLINE void finish(const Linear& op, std::int64_t n, std::int64_t at, FloatRegister sum) {
   if (op.bias) sum += op.bias[n];
-  store_register(y, op.add ? load_register(y) + sum : sum);
+  store_register(op.y + at, op.residual ? load_register(op.residual + at) + sum : sum);
 }
 
 /// Rows n + R... of the weights by two register columns of the batch.
@@ -34,8 +34,8 @@ R1_INLINE void tile(const Linear& op, std::int64_t n, std::int64_t column, Indic
                         right = load_register(xb + k * kLanes);
     ((a[R] += w[R * op.in + k] * left, b[R] += w[R * op.in + k] * right), ...);
   }
-  float* const ya = op.y + (first * op.out + n) * kLanes + at;
-  float* const yb = op.y + (second * op.out + n) * kLanes + next;
+  const std::int64_t ya = (first * op.out + n) * kLanes + at;
+  const std::int64_t yb = (second * op.out + n) * kLanes + next;
   ((finish(op, n + R, ya + R * kLanes, a[R]), finish(op, n + R, yb + R * kLanes, b[R])), ...);
 }
 
@@ -50,7 +50,7 @@ R1_INLINE void single(const Linear& op, std::int64_t n, std::int64_t column, Ind
     const FloatRegister lanes = load_register(x + k * kLanes);
     ((sum[R] += w[R * op.in + k] * lanes), ...);
   }
-  float* const y = op.y + (panel * op.out + n) * kLanes + at;
+  const std::int64_t y = (panel * op.out + n) * kLanes + at;
   (finish(op, n + R, y + R * kLanes, sum[R]), ...);
 }
 
@@ -66,9 +66,9 @@ void strip(const Linear& op, std::int64_t n, Indices<R...> rows) {
 }  // namespace
 
 void linear_cpu(const float* x, std::int64_t panels, std::int64_t in, const float* weight,
-                const float* bias, std::int64_t out, std::int64_t begin, std::int64_t end, float* y,
-                bool add) noexcept {
-  const Linear op{x, panels, in, weight, bias, out, y, add};
+                const float* bias, std::int64_t out, std::int64_t begin, std::int64_t end,
+                const float* residual, float* y) noexcept {
+  const Linear op{x, panels, in, weight, bias, out, residual, y};
   std::int64_t n = begin;
   // 2 columns x 8 or 6 rows of accumulators leave registers for the operands: AVX-512 has 32.
 #if defined(__AVX512F__)

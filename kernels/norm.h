@@ -29,15 +29,16 @@ R1_PER_ISA(void rms_norm_cpu(const float* x, std::int64_t panels, std::int64_t g
 ///     dx[g, k] = r (weight[k] dy[g, k] - x[g, k] r^2 mean over j of weight[j] dy[g, j] x[g, j])
 ///     dweight[k] = sum over rows and g of dy[g, k] x[g, k] r
 ///
-/// @param scales  [panels, groups, 16], r, for the weight's gradient
-/// @param dx      [panels, groups, width, 16]; may be dy itself
-/// @param add     adds to what dx holds
+/// @param residual  like dx, added to it; may be dx itself; or null
+/// @param dx        [panels, groups, width, 16]; may be dy itself
+/// @param partials  [panels, width], each panel's sums for the weight's gradient; null: not wanted.
+///                  Lanes that hold no row of the batch must be 0 in dy.
 R1_PER_ISA(void rms_norm_backward_cpu(const float* x, const float* dy, std::int64_t panels,
                                       std::int64_t groups, std::int64_t width, const float* weight,
-                                      float eps, float* scales, float* dx, bool add) noexcept;)
-/// Channels k in [begin, end). Lanes that hold no row of the batch must be 0 in dy.
-R1_PER_ISA(void rms_norm_weight_gradient_cpu(const float* x, const float* dy, const float* scales,
-                                             std::int64_t panels, std::int64_t groups,
+                                      float eps, const float* residual, float* dx,
+                                      float* partials) noexcept;)
+/// Channels k in [begin, end), from the panels' sums, in order.
+R1_PER_ISA(void rms_norm_weight_gradient_cpu(const float* partials, std::int64_t panels,
                                              std::int64_t width, std::int64_t begin,
                                              std::int64_t end, float* dweight) noexcept;)
 

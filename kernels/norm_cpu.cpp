@@ -7,8 +7,6 @@ namespace {
 
 /// Groups that go together: each sum over the channels is one chain of additions.
 constexpr int kTogether = 4;
-/// Channels of the weight's gradient that are summed together.
-constexpr int kChannels = 8;
 
 R1_INLINE FloatRegister inverse_root(FloatRegister x) {
   float lanes[kPartLanes];
@@ -40,11 +38,11 @@ R1_INLINE void normalize(const float* x, std::int64_t width, const float* weight
 
 struct Backward {
   const float *x, *dy;
-  std::int64_t width;
+  std::int64_t groups, width;
   const float* weight;
   float eps;
-  float *scales, *dx;
-  bool add;
+  const float* residual;
+  float *dx, *partials;
 };
 
 struct Sums {
@@ -57,27 +55,59 @@ struct Sums {
   }
 };
 
-R1_INLINE void finish(const Backward& op, const Sums& sums, std::int64_t start, float* scales) {
-  const auto width = static_cast<float>(op.width);
-  const FloatRegister scale = scale_of(sums.squares, op.width, op.eps);
-  const FloatRegister pull = sums.products / width * scale * scale;
-  store_register(scales, scale);
+/// Of one group: r, and how strongly x pulls.
+struct Scale {
+  float scale[kLanes], pull[kLanes];
+
+  [[gnu::always_inline]] void keep(const Backward& op, const Sums& sums, int at) {
+    const FloatRegister r = scale_of(sums.squares, op.width, op.eps);
+    store_register(scale + at, r);
+    store_register(pull + at, sums.products / static_cast<float>(op.width) * r * r);
+  }
+};
+
+/// A group's part of its panel's sums for the weight's gradient.
+R1_INLINE void add_partials(const Backward& op, std::int64_t group, const Scale& scale) {
+  float* const to = op.partials + group / op.groups * op.width;
+  const bool first = group % op.groups == 0;
+  const f32x16 r = load(scale.scale);
   for (std::int64_t k = 0; k < op.width; ++k) {
-    const std::int64_t at = start + k * kLanes;
-    const FloatRegister slope = op.weight[k] * load_register(op.dy + at);
-    const FloatRegister value = scale * (slope - load_register(op.x + at) * pull);
-    store_register(op.dx + at, op.add ? load_register(op.dx + at) + value : value);
+    const std::int64_t at = (group * op.width + k) * kLanes;
+    f32x16 products{};  // a sum already, lest one level fuses the product with what follows
+    products += load(op.x + at) * r * load(op.dy + at);
+    const float sum = horizontal_sum(products);
+    to[k] = first ? sum : to[k] + sum;
   }
 }
 
-/// One register column, `at`, of groups first + G...
+R1_INLINE void finish(const Backward& op, std::int64_t group, const Scale& kept) {
+  for (int lane = 0; lane < kLanes; lane += kPartLanes) {
+    const FloatRegister scale = load_register(kept.scale + lane);
+    const FloatRegister pull = load_register(kept.pull + lane);
+    for (std::int64_t k = 0; k < op.width; ++k) {
+      const std::int64_t at = (group * op.width + k) * kLanes + lane;
+      FloatRegister slope{};  // as above
+      slope += op.weight[k] * load_register(op.dy + at);
+      FloatRegister dx = op.residual ? load_register(op.residual + at) : FloatRegister{};
+      dx += scale * (slope - load_register(op.x + at) * pull);
+      store_register(op.dx + at, dx);
+    }
+  }
+}
+
+/// Groups first + G...
 template <int... G>
-R1_INLINE void backward(const Backward& op, std::int64_t first, int at, Indices<G...>) {
-  const std::int64_t size = op.width * kLanes, start = first * size + at;
-  Sums sums[sizeof...(G)] = {};
-  for (std::int64_t k = 0; k < op.width; ++k)
-    (sums[G].add(op, start + G * size + k * kLanes, op.weight[k]), ...);
-  (finish(op, sums[G], start + G * size, op.scales + (first + G) * kLanes + at), ...);
+R1_INLINE void backward(const Backward& op, std::int64_t first, Indices<G...>) {
+  const std::int64_t size = op.width * kLanes;
+  Scale scales[sizeof...(G)];
+  for (int at = 0; at < kLanes; at += kPartLanes) {
+    Sums sums[sizeof...(G)] = {};
+    for (std::int64_t k = 0; k < op.width; ++k)
+      (sums[G].add(op, (first + G) * size + k * kLanes + at, op.weight[k]), ...);
+    (scales[G].keep(op, sums[G], at), ...);
+  }
+  if (op.partials) (add_partials(op, first + G, scales[G]), ...);
+  (finish(op, first + G, scales[G]), ...);
 }
 
 /// Calls body(group, Indices) for all of `count` groups.
@@ -88,42 +118,21 @@ R1_INLINE void each_group(std::int64_t count, const Body& body) {
   for (; group < count; ++group) body(group, UpTo<1>{});
 }
 
-/// Channels K... of `width` of the weight's gradient.
-template <int... K>
-R1_INLINE void weight_gradient(const float* x, const float* dy, const float* scales,
-                               std::int64_t groups, std::int64_t width, float* dweight,
-                               Indices<K...>) {
-  f32x16 sums[sizeof...(K)] = {};
-  for (std::int64_t group = 0; group < groups; ++group) {
-    const float* const from = x + group * width * kLanes;
-    const float* const gradient = dy + group * width * kLanes;
-    const f32x16 scale = load(scales + group * kLanes);
-    ((sums[K] += load(from + K * kLanes) * scale * load(gradient + K * kLanes)), ...);
-  }
-  ((dweight[K] = horizontal_sum(sums[K])), ...);
-}
-
 }  // namespace
 
 void rms_norm_backward_cpu(const float* x, const float* dy, std::int64_t panels,
                            std::int64_t groups, std::int64_t width, const float* weight, float eps,
-                           float* scales, float* dx, bool add) noexcept {
-  const Backward op{x, dy, width, weight, eps, scales, dx, add};
-  each_group(panels * groups, [&](std::int64_t first, auto together) {
-    for (int at = 0; at < kLanes; at += kPartLanes) backward(op, first, at, together);
-  });
+                           const float* residual, float* dx, float* partials) noexcept {
+  const Backward op{x, dy, groups, width, weight, eps, residual, dx, partials};
+  each_group(panels * groups,
+             [&](std::int64_t first, auto together) { backward(op, first, together); });
 }
 
-void rms_norm_weight_gradient_cpu(const float* x, const float* dy, const float* scales,
-                                  std::int64_t panels, std::int64_t groups, std::int64_t width,
+void rms_norm_weight_gradient_cpu(const float* partials, std::int64_t panels, std::int64_t width,
                                   std::int64_t begin, std::int64_t end, float* dweight) noexcept {
-  const auto run = [&](std::int64_t k, auto channels) {
-    weight_gradient(x + k * kLanes, dy + k * kLanes, scales, panels * groups, width, dweight + k,
-                    channels);
-  };
-  std::int64_t k = begin;
-  for (; k + kChannels <= end; k += kChannels) run(k, UpTo<kChannels>{});
-  for (; k < end; ++k) run(k, UpTo<1>{});
+  for (std::int64_t k = begin; k < end; ++k) dweight[k] = 0.f;
+  for (std::int64_t panel = 0; panel < panels; ++panel)
+    for (std::int64_t k = begin; k < end; ++k) dweight[k] += partials[panel * width + k];
 }
 
 void rms_norm_cpu(const float* x, std::int64_t panels, std::int64_t groups, std::int64_t width,

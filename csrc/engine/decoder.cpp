@@ -71,7 +71,7 @@ void Decoder::forward(Member& member, std::span<const Row> rows) noexcept {
     attend(member, layer, rows);
     crew.meet();
     project(spec_.layers[layer].output, query_.data(), panels_, crew.share(spec_.hidden(), kGrain),
-            member.low.data(), hidden_.data(), true);
+            member.low.data(), hidden_.data(), hidden_.data());
     crew.meet();
     feed_forward(member, spec_.layers[layer]);
     crew.meet();
@@ -112,12 +112,12 @@ void Decoder::project_heads(Member& member, std::size_t index, std::span<const R
   };
   const Range mine = part(2 * kv_heads, 1, heads), pairs = part(0, 2, kv_heads);
   const auto channels = [&](Range of) { return Range{of.begin * width, of.end * width}; };
-  project(layer.query, normed.data(), panels_, channels(mine), member.low.data(), query_.data(),
-          false);
-  project(layer.key, normed.data(), panels_, channels(pairs), member.low.data(), key_.data(),
-          false);
-  project(layer.value, normed.data(), panels_, channels(pairs), member.low.data(), value_.data(),
-          false);
+  project(layer.query, normed.data(), panels_, channels(mine), member.low.data(), nullptr,
+          query_.data());
+  project(layer.key, normed.data(), panels_, channels(pairs), member.low.data(), nullptr,
+          key_.data());
+  project(layer.value, normed.data(), panels_, channels(pairs), member.low.data(), nullptr,
+          value_.data());
   rotate(layer.query_norm, heads, mine, query_);
   rotate(layer.key_norm, kv_heads, pairs, key_);
   for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
@@ -186,8 +186,8 @@ void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
   normalize(hidden_, layer.feed_forward_norm, normed);
   const std::int64_t wide = layer.gate.weight.size(0);
   const Range mine = member.crew.share(wide, kGrain);
-  project(layer.gate, normed.data(), panels_, mine, member.low.data(), gate_.data(), false);
-  project(layer.up, normed.data(), panels_, mine, member.low.data(), up_.data(), false);
+  project(layer.gate, normed.data(), panels_, mine, member.low.data(), nullptr, gate_.data());
+  project(layer.up, normed.data(), panels_, mine, member.low.data(), nullptr, up_.data());
   for (std::int64_t panel = 0; panel < panels_; ++panel) {
     const std::int64_t start = (panel * wide + mine.begin) * kLanes;
     (spec_.activation == Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
@@ -195,7 +195,7 @@ void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
   }
   member.crew.meet();
   project(layer.down, gate_.data(), panels_, member.crew.share(spec_.hidden(), kGrain),
-          member.low.data(), hidden_.data(), true);
+          member.low.data(), hidden_.data(), hidden_.data());
 }
 
 void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcept {
@@ -212,7 +212,7 @@ void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcep
   (normed.data(), panels, 1, hidden, data(spec_.final_norm), static_cast<float>(spec_.norm_eps),
    normed.data());
   project(spec_.head, normed.data(), panels, member.crew.share(spec_.vocab(), kGrain),
-          member.low.data(), head_out_.data(), false);
+          member.low.data(), nullptr, head_out_.data());
   member.crew.meet();
 }
 

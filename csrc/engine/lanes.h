@@ -40,10 +40,10 @@ inline void fill_zero(const Crew& crew, const at::Tensor& tensor) {
 
 /// Some channels of a matrix times whole panels.
 inline void multiply(const at::Tensor& weight, const float* bias, const float* x,
-                     std::int64_t panels, Range channels, float* y, bool add) {
+                     std::int64_t panels, Range channels, const float* residual, float* y) {
   const auto run = [&](auto& kernel, const auto* rows) {
-    kernel(x, panels, weight.size(1), rows, bias, weight.size(0), channels.begin, channels.end, y,
-           add);
+    kernel(x, panels, weight.size(1), rows, bias, weight.size(0), channels.begin, channels.end,
+           residual, y);
   };
   weight.scalar_type() == at::kFloat ? run(R1_CPU(linear_cpu), data(weight))
                                      : run(R1_CPU(linear_bf16_cpu), bf16_data(weight));
@@ -53,15 +53,17 @@ inline void multiply(const at::Tensor& weight, const float* bias, const float* x
 ///
 /// @param low  the caller's own, [panels, rank, 16]: every thread computes s a x for itself, which
 ///             is cheaper than a meeting, and in the same order whatever its channels
+/// @param residual  like y, added to it; may be y itself; or null
 inline void project(const Linear& linear, const float* x, std::int64_t panels, Range channels,
-                    float* low, float* y, bool add) {
-  multiply(linear.weight, linear.bias ? data(*linear.bias) : nullptr, x, panels, channels, y, add);
+                    float* low, const float* residual, float* y) {
+  multiply(linear.weight, linear.bias ? data(*linear.bias) : nullptr, x, panels, channels, residual,
+           y);
   if (!linear.low_rank || channels.count() <= 0) return;
   const LowRank& pair = *linear.low_rank;
   const auto scale = static_cast<float>(pair.scale);
-  multiply(pair.a, nullptr, x, panels, {0, pair.rank()}, low, false);
+  multiply(pair.a, nullptr, x, panels, {0, pair.rank()}, nullptr, low);
   for (std::int64_t i = 0; i < panels * pair.rank() * kLanes; ++i) low[i] *= scale;
-  multiply(pair.b, nullptr, low, panels, channels, y, true);
+  multiply(pair.b, nullptr, low, panels, channels, y, y);
 }
 
 /// Some channels of a token's embedding into its lane.

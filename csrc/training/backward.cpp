@@ -59,24 +59,14 @@ void Backward::from_targets(Worker& worker) noexcept {
         gradient[k * kLanes + lane] = i < targets ? grad_hidden_[i * hidden + k] : 0.f;
     }
   }
-  const auto backward = [&](float* dx) {
-    const std::int64_t start = mine.begin * hidden * kLanes;
-    R1_CPU(rms_norm_backward_cpu)
-    (target_x_.data() + start, target_gradient_.data() + start, mine.count(), 1, hidden,
-     data(spec_.final_norm), static_cast<float>(spec_.norm_eps),
-     scales_.data() + mine.begin * kLanes, dx, false);
-  };
-  // First for the scales alone: the weight's gradient needs the incoming gradient as it is.
-  Buffer scratch(final_norm_ ? mine.count() * hidden * kLanes : 0);
-  if (final_norm_) {
-    backward(scratch.data());
-    worker.crew.meet();
-    norm_parameter(worker.crew, target_x_.data(), target_gradient_.data(), scales_, panels, 1,
-                   hidden, final_norm_);
-    worker.crew.meet();
-  }
-  backward(target_gradient_.data() + mine.begin * hidden * kLanes);
+  const std::int64_t start = mine.begin * hidden * kLanes;
+  float* const gradients = target_gradient_.data() + start;
+  R1_CPU(rms_norm_backward_cpu)
+  (target_x_.data() + start, gradients, mine.count(), 1, hidden, data(spec_.final_norm),
+   static_cast<float>(spec_.norm_eps), nullptr, gradients,
+   final_norm_ ? norm_sums_.data() + mine.begin * hidden : nullptr);
   worker.crew.meet();
+  norm_parameter(worker.crew, norm_sums_, panels, hidden, final_norm_);
   // A prompt's last row precedes the first token of every completion: targets in order.
   const Range channels = worker.crew.share(hidden);
   for (std::int64_t panel = 0; panel < panels_; ++panel)
@@ -98,13 +88,12 @@ void Backward::by_rows(const float* x, Range block, std::int64_t width,
   (x - block.begin * width * kLanes, block.begin, block.end, panels_, width, rows.data());
 }
 
-void Backward::norm_parameter(const Crew& crew, const float* x, const float* dy,
-                              const Buffer& scales, std::int64_t panels, std::int64_t groups,
+/// This thread's channels of a norm's gradient, from the panels' sums.
+void Backward::norm_parameter(const Crew& crew, const Buffer& sums, std::int64_t panels,
                               std::int64_t width, float* to) const noexcept {
   if (!to) return;
   const Range mine = crew.share(width);
-  R1_CPU(rms_norm_weight_gradient_cpu)
-  (x, dy, scales.data(), panels, groups, width, mine.begin, mine.end, to);
+  R1_CPU(rms_norm_weight_gradient_cpu)(sums.data(), panels, width, mine.begin, mine.end, to);
 }
 
 /// From a layer's output, `out_`, to its middle, `middle_`, and on through the projection of the
@@ -122,7 +111,7 @@ void Backward::feed_forward(Worker& worker, std::size_t index) noexcept {
     const std::int64_t broad = begin * wide * kLanes;
     float* const normed = worker.normed.data();
     float* const mix = worker.mix.data();
-    float* const gradient = normed_gradient_.data() + narrow;
+    float* const gradient = worker.normed_gradient.data();
     forward_.normalize(tape.middle.data() + narrow, count, layer.feed_forward_norm, normed);
     if (layer.down.low_rank)  // s a x needs x, which the next kernel would only give afterwards
       (spec_.activation == engine::Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
@@ -141,11 +130,10 @@ void Backward::feed_forward(Worker& worker, std::size_t index) noexcept {
                    gradient, false);
     input_gradient(layer.up, up_.data() + broad, normed, block, panels_, low_[5], strip, gradient,
                    true);
-    std::copy_n(out_.data() + narrow, count * hidden * kLanes, middle_.data() + narrow);
     R1_CPU(rms_norm_backward_cpu)
     (tape.middle.data() + narrow, gradient, count, 1, hidden, data(layer.feed_forward_norm),
-     static_cast<float>(spec_.norm_eps), scales_.data() + begin * kLanes, middle_.data() + narrow,
-     true);
+     static_cast<float>(spec_.norm_eps), out_.data() + narrow, middle_.data() + narrow,
+     layers_[index].feed_forward_norm ? norm_sums_.data() + begin * hidden : nullptr);
     input_gradient(layer.output, middle_.data() + narrow,
                    tape.attention.data() + begin * query * kLanes, block, panels_, low_[3], strip,
                    attention_.data() + begin * query * kLanes, false);
@@ -154,7 +142,6 @@ void Backward::feed_forward(Worker& worker, std::size_t index) noexcept {
 
 void Backward::feed_forward_parameters(Worker& worker, std::size_t index) noexcept {
   const LayerSpec& layer = spec_.layers[index];
-  const LayerTape& tape = forward_.tape(index);
   const LayerGradient& to = layers_[index];
   const Crew& crew = worker.crew;
   parameter_gradient(layer.down, to.down, out_.data(), mix_rows_.data(), panels_, low_[6], crew,
@@ -165,8 +152,7 @@ void Backward::feed_forward_parameters(Worker& worker, std::size_t index) noexce
                      false);
   parameter_gradient(layer.output, to.output, middle_.data(), attention_rows_.data(), panels_,
                      low_[3], crew, false);
-  norm_parameter(crew, tape.middle.data(), normed_gradient_.data(), scales_, panels_, 1,
-                 spec_.hidden(), to.feed_forward_norm);
+  norm_parameter(crew, norm_sums_, panels_, spec_.hidden(), to.feed_forward_norm);
 }
 
 /// Through the heads of queries and keys to the layer's input: `out_` of the layer below.
@@ -182,11 +168,11 @@ void Backward::heads(Worker& worker, std::size_t index) noexcept {
     const Range block{begin, std::min(begin + forward_.block_, worker.panels.end)};
     const std::int64_t count = block.count(), narrow = begin * hidden * kLanes;
     for (std::int64_t panel = block.begin; panel < block.end; ++panel) {
-      unrotate(layer.query_norm, spec_.heads, panel, tape.query_raw, query_scales_, query_);
-      unrotate(layer.key_norm, spec_.kv_heads, panel, tape.key_raw, key_scales_, key_);
+      unrotate(layer.query_norm, spec_.heads, panel, tape.query_raw, query_, query_norm_sums_);
+      unrotate(layer.key_norm, spec_.kv_heads, panel, tape.key_raw, key_, key_norm_sums_);
     }
     float* const normed = worker.normed.data();
-    float* const gradient = normed_gradient_.data() + narrow;
+    float* const gradient = worker.normed_gradient.data();
     forward_.normalize(input.data() + narrow, count, layer.input_norm, normed);
     by_rows(normed, block, hidden, normed_rows_);
     input_gradient(layer.query, query_.data() + begin * query * kLanes, normed, block, panels_,
@@ -195,51 +181,40 @@ void Backward::heads(Worker& worker, std::size_t index) noexcept {
                    strip, gradient, true);
     input_gradient(layer.value, value_.data() + begin * kv * kLanes, normed, block, panels_,
                    low_[2], strip, gradient, true);
-    std::copy_n(middle_.data() + narrow, count * hidden * kLanes, out_.data() + narrow);
     R1_CPU(rms_norm_backward_cpu)
     (input.data() + narrow, gradient, count, 1, hidden, data(layer.input_norm),
-     static_cast<float>(spec_.norm_eps), scales_.data() + begin * kLanes, out_.data() + narrow,
-     true);
+     static_cast<float>(spec_.norm_eps), middle_.data() + narrow, out_.data() + narrow,
+     layers_[index].input_norm ? norm_sums_.data() + begin * hidden : nullptr);
   }
 }
 
-/// A panel's heads back through the rotary embedding and, where there is one, their norm. What
-/// comes in at the norm stays in the second half of `gradient`.
+/// A panel's heads back through the rotary embedding and, where there is one, their norm.
 void Backward::unrotate(const std::optional<at::Tensor>& norm, std::int64_t heads,
-                        std::int64_t panel, const Buffer& raw, Buffer& scales,
-                        Buffer& gradient) noexcept {
-  const std::int64_t width = spec_.head_dim, size = heads * width * kLanes;
+                        std::int64_t panel, const Buffer& raw, Buffer& gradient,
+                        Buffer& sums) noexcept {
+  const std::int64_t width = spec_.head_dim, start = panel * heads * width * kLanes;
   const std::int64_t angles = panel * width / 2 * kLanes;
-  float* const mine = gradient.data() + panel * size;
+  float* const mine = gradient.data() + start;
   R1_CPU(rope_backward_cpu)
   (mine, 1, heads, width, forward_.cos_.data() + angles, forward_.sin_.data() + angles);
-  if (!norm) return;
-  float* const kept = gradient.data() + panels_ * size + panel * size;
-  std::copy_n(mine, size, kept);
-  R1_CPU(rms_norm_backward_cpu)
-  (raw.data() + panel * size, kept, 1, heads, width, data(*norm),
-   static_cast<float>(spec_.norm_eps), scales.data() + panel * heads * kLanes, mine, false);
+  if (norm) R1_CPU(rms_norm_backward_cpu)
+  (raw.data() + start, mine, 1, heads, width, data(*norm), static_cast<float>(spec_.norm_eps),
+   nullptr, mine, sums.data() + panel * width);
 }
 
 void Backward::heads_parameters(Worker& worker, std::size_t index) noexcept {
   const LayerSpec& layer = spec_.layers[index];
-  const LayerTape& tape = forward_.tape(index);
   const LayerGradient& to = layers_[index];
   const Crew& crew = worker.crew;
-  const std::int64_t width = spec_.head_dim;
   parameter_gradient(layer.query, to.query, query_.data(), normed_rows_.data(), panels_, low_[0],
                      crew, false);
   parameter_gradient(layer.key, to.key, key_.data(), normed_rows_.data(), panels_, low_[1], crew,
                      false);
   parameter_gradient(layer.value, to.value, value_.data(), normed_rows_.data(), panels_, low_[2],
                      crew, false);
-  norm_parameter(crew, forward_.input(index).data(), normed_gradient_.data(), scales_, panels_, 1,
-                 spec_.hidden(), to.input_norm);
-  const std::int64_t size = panels_ * width * kLanes;
-  norm_parameter(crew, tape.query_raw.data(), query_.data() + size * spec_.heads, query_scales_,
-                 panels_, spec_.heads, width, to.query_norm);
-  norm_parameter(crew, tape.key_raw.data(), key_.data() + size * spec_.kv_heads, key_scales_,
-                 panels_, spec_.kv_heads, width, to.key_norm);
+  norm_parameter(crew, norm_sums_, panels_, spec_.hidden(), to.input_norm);
+  norm_parameter(crew, query_norm_sums_, panels_, spec_.head_dim, to.query_norm);
+  norm_parameter(crew, key_norm_sums_, panels_, spec_.head_dim, to.key_norm);
 }
 
 /// Rows in order, each thread its channels.

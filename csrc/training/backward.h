@@ -37,12 +37,11 @@ class Backward {
                    const kernels::KvGradients& to_own) noexcept;
   void heads(Worker& worker, std::size_t layer) noexcept;
   void unrotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
-                const Buffer& raw, Buffer& scales, Buffer& gradient) noexcept;
+                const Buffer& raw, Buffer& gradient, Buffer& sums) noexcept;
   void heads_parameters(Worker& worker, std::size_t layer) noexcept;
   void embedding(Worker& worker) noexcept;
   void by_rows(const float* x, Range block, std::int64_t width, Buffer& rows) const noexcept;
-  void norm_parameter(const Crew& crew, const float* x, const float* dy, const Buffer& scales,
-                      std::int64_t panels, std::int64_t groups, std::int64_t width,
+  void norm_parameter(const Crew& crew, const Buffer& sums, std::int64_t panels, std::int64_t width,
                       float* to) const noexcept;
 
   Forward& forward_;
@@ -54,12 +53,12 @@ class Backward {
   std::vector<LayerGradient> layers_;
   std::size_t first_layer_;  // the lowest that the gradient must reach, or their number
   // Panels of all rows: gradients of a layer's output, of its middle, and of what lies between.
-  Buffer out_, middle_, attention_, query_, key_, value_, normed_gradient_, gate_, up_;
+  Buffer out_, middle_, attention_, query_, key_, value_, gate_, up_;
   // By rows: what went into gate and up, or query, key and value; into down; into output.
   Buffer normed_rows_, mix_rows_, attention_rows_;
-  Buffer scales_, query_scales_, key_scales_;
-  Buffer target_x_, target_gradient_;  // panels of the targets
-  LowRankTape low_[7];                 // of query, key, value, output, gate, up, down
+  Buffer norm_sums_, query_norm_sums_, key_norm_sums_;  // of each panel, for a norm's gradient
+  Buffer target_x_, target_gradient_;                   // panels of the targets
+  LowRankTape low_[7];  // of query, key, value, output, gate, up, down
   std::atomic<std::size_t> next_unit_ = 0;
 };
 

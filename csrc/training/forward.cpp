@@ -77,6 +77,7 @@ void Forward::prepare(Worker& worker, int rank, Team& team) const {
   const std::int64_t prompt = packing_.longest(true), own = packing_.longest(false);
   worker.scores = Buffer(kernels::attention_lanes_workspace(prompt, own));
   if (keep_ == Keep::nothing) return;
+  worker.normed_gradient = Buffer(worker.normed.size());
   worker.weights = Buffer(kernels::attention_gradient_workspace(prompt, own));
   worker.strip = Buffer(kernels::input_gradient_workspace(widest));
 }
@@ -144,26 +145,26 @@ void Forward::project_heads(Worker& worker, std::size_t index, LayerTape& tape) 
   const std::int64_t query = spec_.heads * width, hidden = spec_.hidden();
   each_block(worker.panels, block_, [&](Range block) {
     float* const queries = tape.query.data() + block.begin * query * kLanes;
+    // Before their norm, which the backward pass reads.
+    const bool raw = keep_ != Keep::nothing && layer.query_norm;
+    float* const raw_queries = raw ? tape.query_raw.data() + block.begin * query * kLanes : queries;
+    float* const raw_keys =
+        raw ? tape.key_raw.data() + block.begin * kv * kLanes : worker.key.data();
     normalize(input(index).data() + block.begin * hidden * kLanes, block.count(), layer.input_norm,
               worker.normed.data());
     const auto run = [&](const Linear& linear, float* y) {
       project(linear, worker.normed.data(), block.count(), {0, linear.weight.size(0)},
-              worker.low.data(), y, false);
+              worker.low.data(), nullptr, y);
     };
-    run(layer.query, queries);
-    run(layer.key, worker.key.data());
+    run(layer.query, raw_queries);
+    run(layer.key, raw_keys);
     run(layer.value, worker.value.data());
-    if (keep_ != Keep::nothing && layer.query_norm) {
-      std::copy_n(queries, block.count() * query * kLanes,
-                  tape.query_raw.data() + block.begin * query * kLanes);
-      std::copy_n(worker.key.data(), block.count() * kv * kLanes,
-                  tape.key_raw.data() + block.begin * kv * kLanes);
-    }
     for (std::int64_t panel = block.begin; panel < block.end; ++panel) {
       const std::int64_t at = panel - block.begin;
-      float* const key = worker.key.data() + at * kv * kLanes;
-      rotate(layer.query_norm, spec_.heads, panel, queries + at * query * kLanes);
-      rotate(layer.key_norm, kv_heads, panel, key);
+      rotate(layer.query_norm, spec_.heads, panel, raw_queries + at * query * kLanes,
+             queries + at * query * kLanes);
+      rotate(layer.key_norm, kv_heads, panel, raw_keys + at * kv * kLanes,
+             worker.key.data() + at * kv * kLanes);
     }
     float* const key = worker.tile.data();
     float* const value = key + kv * kLanes;
@@ -183,13 +184,15 @@ Range Forward::rows_of(Range panels) const {
   return {panels.begin * kLanes, std::min(panels.end * kLanes, rows())};
 }
 
-/// Norm (Qwen3's, where there is one) and rotary embedding of a panel's heads, in place.
+/// Norm (Qwen3's, where there is one) and rotary embedding of a panel's heads.
+///
+/// @param x  y itself where there is no norm
 void Forward::rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
-                     float* x) const noexcept {
+                     const float* x, float* y) const noexcept {
   const std::int64_t angles = panel * spec_.head_dim / 2 * kLanes;
   if (norm) R1_CPU(rms_norm_cpu)
-  (x, 1, heads, spec_.head_dim, data(*norm), static_cast<float>(spec_.norm_eps), x);
-  R1_CPU(rope_cpu)(x, 1, heads, spec_.head_dim, cos_.data() + angles, sin_.data() + angles);
+  (x, 1, heads, spec_.head_dim, data(*norm), static_cast<float>(spec_.norm_eps), y);
+  R1_CPU(rope_cpu)(y, 1, heads, spec_.head_dim, cos_.data() + angles, sin_.data() + angles);
 }
 
 /// What a tile's rows see: of their prompt, then of their own stretch.
@@ -247,10 +250,9 @@ void Forward::attend(Worker& worker, std::size_t index, LayerTape& tape) noexcep
     each_tile(packing_, rows_of(block),
               [&](Range rows) { attend_tile(worker, index, tape, rows); });
     const std::int64_t start = block.begin * hidden * kLanes;
-    std::copy_n(input(index).data() + start, block.count() * hidden * kLanes,
-                tape.middle.data() + start);
     project(spec_.layers[index].output, tape.attention.data() + block.begin * size, block.count(),
-            {0, hidden}, worker.low.data(), tape.middle.data() + start, true);
+            {0, hidden}, worker.low.data(), input(index).data() + start,
+            tape.middle.data() + start);
   });
 }
 
@@ -263,13 +265,12 @@ void Forward::feed_forward(Worker& worker, std::size_t index, LayerTape& tape) n
     float* const gate = tape.gate.data() + block.begin * wide * kLanes;
     float* const up = tape.up.data() + block.begin * wide * kLanes;
     normalize(tape.middle.data() + start, count, layer.feed_forward_norm, worker.normed.data());
-    project(layer.gate, worker.normed.data(), count, {0, wide}, worker.low.data(), gate, false);
-    project(layer.up, worker.normed.data(), count, {0, wide}, worker.low.data(), up, false);
+    project(layer.gate, worker.normed.data(), count, {0, wide}, worker.low.data(), nullptr, gate);
+    project(layer.up, worker.normed.data(), count, {0, wide}, worker.low.data(), nullptr, up);
     (spec_.activation == engine::Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
         gate, up, count * wide * kLanes, worker.mix.data());
-    std::copy_n(tape.middle.data() + start, count * hidden * kLanes, to.data() + start);
-    project(layer.down, worker.mix.data(), count, {0, hidden}, worker.low.data(), to.data() + start,
-            true);
+    project(layer.down, worker.mix.data(), count, {0, hidden}, worker.low.data(),
+            tape.middle.data() + start, to.data() + start);
   });
 }
 

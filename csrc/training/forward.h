@@ -45,8 +45,9 @@ struct Worker {
   Crew crew{};
   Range panels{};  // its part of the rows
   Buffer normed, low, mix, key, value, scores;
-  Buffer tile;            // queries and outputs, or keys and values
-  Buffer weights, strip;  // of the backward pass: of attention; packed, of a projection
+  Buffer tile;  // queries and outputs, or keys and values
+  // Of the backward pass; weights of attention, and packed ones of a projection.
+  Buffer normed_gradient, weights, strip;
 };
 
 /// What a tile's lanes see: of the prompt, then of their own stretch, the positions [begin, end).
@@ -96,7 +97,7 @@ class Forward {
   void normalize(const float* x, std::int64_t panels, const at::Tensor& weight,
                  float* y) const noexcept;
   void rotate(const std::optional<at::Tensor>& norm, std::int64_t heads, std::int64_t panel,
-              float* x) const noexcept;
+              const float* x, float* y) const noexcept;
   TileSpans spans(std::size_t layer, Range rows) const noexcept;
   kernels::KvLanes seen(std::size_t layer, std::int64_t head, std::size_t part,
                         const TileSpans& spans, int which) const noexcept;

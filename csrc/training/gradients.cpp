@@ -49,20 +49,18 @@ Backward::Backward(Forward& forward, const float* grad_hidden, const std::vector
   const std::int64_t rows = panels_ * kLanes, hidden = spec_.hidden();
   const std::int64_t query = spec_.heads * spec_.head_dim, kv = spec_.kv_heads * spec_.head_dim;
   const std::int64_t wide = forward.wide_, targets = forward.target_panels() * kLanes;
-  for (Buffer* buffer : {&out_, &middle_, &normed_gradient_}) *buffer = Buffer(rows * hidden);
+  for (Buffer* buffer : {&out_, &middle_}) *buffer = Buffer(rows * hidden);
   attention_ = Buffer(rows * query);
-  // Twice where heads have a norm: before it, then behind it, for the norm's own gradient.
-  const bool norms = !spec_.layers.empty() && spec_.layers[0].query_norm;
-  query_ = Buffer(rows * query * (norms ? 2 : 1));
-  key_ = Buffer(rows * kv * (norms ? 2 : 1));
+  query_ = Buffer(rows * query);
+  key_ = Buffer(rows * kv);
   value_ = Buffer(rows * kv);
   for (Buffer* buffer : {&gate_, &up_}) *buffer = Buffer(rows * wide);
   normed_rows_ = Buffer(kernels::rows_size(panels_, hidden));
   mix_rows_ = Buffer(kernels::rows_size(panels_, wide));
   attention_rows_ = Buffer(kernels::rows_size(panels_, query));
-  scales_ = Buffer(std::max(rows, targets));
-  query_scales_ = Buffer(rows * spec_.heads);
-  key_scales_ = Buffer(rows * spec_.kv_heads);
+  norm_sums_ = Buffer(std::max(panels_, forward.target_panels()) * hidden);
+  for (Buffer* sums : {&query_norm_sums_, &key_norm_sums_})
+    *sums = Buffer(panels_ * spec_.head_dim);
   target_x_ = Buffer(targets * hidden);
   target_gradient_ = Buffer(targets * hidden);
   if (spec_.layers.empty()) return;

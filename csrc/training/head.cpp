@@ -61,7 +61,7 @@ HeadScores head_logprobs(const Linear& head, const at::Tensor& hidden, const at:
       for (std::int64_t p = 0; p < panels; ++p)
         gather_rows(engine::data(hidden), width, index + p * kLanes,
                     std::min(kLanes, rows - p * kLanes), x.data() + p * width * kLanes);
-      engine::project(head, x.data(), panels, {0, vocab}, low.data(), logits.data(), false);
+      engine::project(head, x.data(), panels, {0, vocab}, low.data(), nullptr, logits.data());
       for (std::int64_t i = first; i < first + rows; ++i) {
         const std::int64_t lane = i - first;
         engine::read_lane(logits.data() + lane / kLanes * vocab * kLanes, vocab, lane % kLanes,

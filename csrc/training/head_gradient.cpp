@@ -91,7 +91,7 @@ void HeadGradient::differentiate_panels(std::int64_t first, Range group, Worker&
     gather_rows(hidden_, width_, rows_.data() + panel * kLanes, rows_in(panel),
                 x + p * width_ * kLanes);
   }
-  engine::project(head_, x, group.count(), {0, vocab_}, worker.low.data(), logits, false);
+  engine::project(head_, x, group.count(), {0, vocab_}, worker.low.data(), nullptr, logits);
   float* const row = worker.row.data();
   for (std::int64_t lane = 0; lane < group.count() * kLanes; ++lane) {
     const std::int64_t at = (first + group.begin) * kLanes + lane;

@@ -54,7 +54,7 @@ inline void input_gradient(const Linear& linear, const float* dy, const float* x
   float* const low = tape.low.data() + panels.begin * size;
   float* const gradient = tape.gradient.data() + panels.begin * size;
   const auto scale = static_cast<float>(pair.scale);
-  engine::multiply(pair.a, nullptr, x, panels.count(), {0, pair.rank()}, low, false);
+  engine::multiply(pair.a, nullptr, x, panels.count(), {0, pair.rank()}, nullptr, low);
   multiply_transposed(pair.b, dy, panels.count(), workspace, gradient, false);
   for (std::int64_t i = 0; i < count; ++i) {
     low[i] *= scale;

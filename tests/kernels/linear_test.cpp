@@ -25,7 +25,7 @@ class LinearKernel : public testing::TestWithParam<Shape> {
     std::vector<float> y = start_;
     R1_CPU(linear_cpu)
     (x_.data(), shape_.panels, shape_.in, weight_.data(), shape_.bias ? bias_.data() : nullptr,
-     shape_.out, 0, shape_.out, y.data(), shape_.add);
+     shape_.out, 0, shape_.out, shape_.add ? start_.data() : nullptr, y.data());
     return y;
   }
   std::vector<double> reference() const {
@@ -59,7 +59,8 @@ TEST_P(LinearKernel, GivesAPanelTheSameBitsAlone) {
                                       together.begin() + (p + 1) * size);
     R1_CPU(linear_cpu)
     (x_.data() + p * shape_.in * 16, 1, shape_.in, weight_.data(),
-     shape_.bias ? bias_.data() : nullptr, shape_.out, 0, shape_.out, alone.data(), shape_.add);
+     shape_.bias ? bias_.data() : nullptr, shape_.out, 0, shape_.out,
+     shape_.add ? alone.data() : nullptr, alone.data());
     EXPECT_EQ(alone, expected);
   }
 }
@@ -68,7 +69,8 @@ TEST_P(LinearKernel, GivesTheSameBitsInParts) {
   std::vector<float> y = start_;
   for (std::int64_t begin = 0, count = 1; begin < shape_.out; begin += count++) R1_CPU(linear_cpu)
   (x_.data(), shape_.panels, shape_.in, weight_.data(), shape_.bias ? bias_.data() : nullptr,
-   shape_.out, begin, std::min(begin + count, shape_.out), y.data(), shape_.add);
+   shape_.out, begin, std::min(begin + count, shape_.out), shape_.add ? y.data() : nullptr,
+   y.data());
   EXPECT_EQ(y, run());
 }
 
@@ -82,7 +84,7 @@ TEST_P(LinearKernel, CountsABfloat16WeightAsItsFloat) {
   const auto run_with = [&](auto& kernel, const auto& weight) {
     std::vector<float> y = start_;
     kernel(x_.data(), shape_.panels, shape_.in, weight.data(), shape_.bias ? bias_.data() : nullptr,
-           shape_.out, 0, shape_.out, y.data(), shape_.add);
+           shape_.out, 0, shape_.out, shape_.add ? start_.data() : nullptr, y.data());
     return y;
   };
   const auto bf16_run = [&] { return run_with(R1_CPU(linear_bf16_cpu), narrow); };
