@@ -38,8 +38,7 @@ void Backward::run(int rank, Team& team) noexcept {
     crew.meet();
     heads(worker, layer);
     crew.meet();
-    heads_parameters(worker, layer);
-    crew.meet();
+    heads_parameters(worker, layer);  // what it reads, the layer below does not write at once
   }
   if (first_layer_ == 0) embedding(worker);
 }
@@ -174,7 +173,7 @@ void Backward::heads(Worker& worker, std::size_t index) noexcept {
     float* const normed = worker.normed.data();
     float* const gradient = worker.normed_gradient.data();
     forward_.normalize(input.data() + narrow, count, layer.input_norm, normed);
-    by_rows(normed, block, hidden, normed_rows_);
+    by_rows(normed, block, hidden, input_rows_);
     input_gradient(layer.query, query_.data() + begin * query * kLanes, normed, block, panels_,
                    low_[0], strip, gradient, false);
     input_gradient(layer.key, key_.data() + begin * kv * kLanes, normed, block, panels_, low_[1],
@@ -184,7 +183,7 @@ void Backward::heads(Worker& worker, std::size_t index) noexcept {
     R1_CPU(rms_norm_backward_cpu)
     (input.data() + narrow, gradient, count, 1, hidden, data(layer.input_norm),
      static_cast<float>(spec_.norm_eps), middle_.data() + narrow, out_.data() + narrow,
-     layers_[index].input_norm ? norm_sums_.data() + begin * hidden : nullptr);
+     layers_[index].input_norm ? input_sums_.data() + begin * hidden : nullptr);
   }
 }
 
@@ -206,13 +205,13 @@ void Backward::heads_parameters(Worker& worker, std::size_t index) noexcept {
   const LayerSpec& layer = spec_.layers[index];
   const LayerGradient& to = layers_[index];
   const Crew& crew = worker.crew;
-  parameter_gradient(layer.query, to.query, query_.data(), normed_rows_.data(), panels_, low_[0],
+  parameter_gradient(layer.query, to.query, query_.data(), input_rows_.data(), panels_, low_[0],
                      crew, false);
-  parameter_gradient(layer.key, to.key, key_.data(), normed_rows_.data(), panels_, low_[1], crew,
+  parameter_gradient(layer.key, to.key, key_.data(), input_rows_.data(), panels_, low_[1], crew,
                      false);
-  parameter_gradient(layer.value, to.value, value_.data(), normed_rows_.data(), panels_, low_[2],
+  parameter_gradient(layer.value, to.value, value_.data(), input_rows_.data(), panels_, low_[2],
                      crew, false);
-  norm_parameter(crew, norm_sums_, panels_, spec_.hidden(), to.input_norm);
+  norm_parameter(crew, input_sums_, panels_, spec_.hidden(), to.input_norm);
   norm_parameter(crew, query_norm_sums_, panels_, spec_.head_dim, to.query_norm);
   norm_parameter(crew, key_norm_sums_, panels_, spec_.head_dim, to.key_norm);
 }

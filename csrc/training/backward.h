@@ -54,11 +54,12 @@ class Backward {
   std::size_t first_layer_;  // the lowest that the gradient must reach, or their number
   // Panels of all rows: gradients of a layer's output, of its middle, and of what lies between.
   Buffer out_, middle_, attention_, query_, key_, value_, gate_, up_;
-  // By rows: what went into gate and up, or query, key and value; into down; into output.
-  Buffer normed_rows_, mix_rows_, attention_rows_;
-  Buffer norm_sums_, query_norm_sums_, key_norm_sums_;  // of each panel, for a norm's gradient
-  Buffer target_x_, target_gradient_;                   // panels of the targets
-  LowRankTape low_[7];  // of query, key, value, output, gate, up, down
+  // By rows: what went into query, key and value; into gate and up; into down; into output.
+  Buffer input_rows_, normed_rows_, mix_rows_, attention_rows_;
+  // Of each panel, for a norm's gradient: the layer's input, its middle, and heads.
+  Buffer input_sums_, norm_sums_, query_norm_sums_, key_norm_sums_;
+  Buffer target_x_, target_gradient_;  // panels of the targets
+  LowRankTape low_[7];                 // of query, key, value, output, gate, up, down
   std::atomic<std::size_t> next_unit_ = 0;
 };
 

@@ -55,9 +55,11 @@ Backward::Backward(Forward& forward, const float* grad_hidden, const std::vector
   key_ = Buffer(rows * kv);
   value_ = Buffer(rows * kv);
   for (Buffer* buffer : {&gate_, &up_}) *buffer = Buffer(rows * wide);
-  normed_rows_ = Buffer(kernels::rows_size(panels_, hidden));
+  for (Buffer* buffer : {&input_rows_, &normed_rows_})
+    *buffer = Buffer(kernels::rows_size(panels_, hidden));
   mix_rows_ = Buffer(kernels::rows_size(panels_, wide));
   attention_rows_ = Buffer(kernels::rows_size(panels_, query));
+  input_sums_ = Buffer(panels_ * hidden);
   norm_sums_ = Buffer(std::max(panels_, forward.target_panels()) * hidden);
   for (Buffer* sums : {&query_norm_sums_, &key_norm_sums_})
     *sums = Buffer(panels_ * spec_.head_dim);

@@ -84,13 +84,12 @@ def kept_activations(setup: Setup, tokens: Tokens) -> int:
 def backward_scratch(setup: Setup, tokens: Tokens) -> int:
     """Return the gradients of one layer's activations (`Backward`), and those of the result."""
     s = setup.shape
-    norms = 2 if s.head_norms else 1
-    by_panels = 3 * s.hidden + s.query + norms * (s.query + s.kv) + s.kv + 2 * s.intermediate
-    by_rows = s.hidden + s.intermediate + s.query
-    scales = 1 + s.heads + s.kv_heads
+    by_panels = 2 * s.hidden + 2 * s.query + 2 * s.kv + 2 * s.intermediate
+    by_rows = 2 * s.hidden + s.intermediate + s.query
     pairs = 7 * 3 * setup.lora.r if setup.lora else 0
-    rows = padded(tokens.rows) * (by_panels + by_rows + scales + pairs)
-    return FLOAT * (rows + 3 * tokens.targets * s.hidden)
+    rows = padded(tokens.rows) * (by_panels + by_rows + pairs)
+    norm_sums = -(-tokens.rows // PANEL) * 2 * (s.hidden + s.head_dim)
+    return FLOAT * (rows + norm_sums + 3 * tokens.targets * s.hidden)
 
 
 def head_logits(setup: Setup, tokens: Tokens) -> int:
