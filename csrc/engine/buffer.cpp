@@ -15,7 +15,7 @@ constexpr std::size_t kSmallest = std::size_t{1} << 16;
 /// Bytes that the pool holds at most.
 constexpr std::size_t kMost = std::size_t{1} << 30;
 
-/// Before every buffer: how large its block is.
+/// Before every buffer: how large its block is; 0 where that is nothing to the pool.
 struct alignas(kAlignment) Header {
   std::size_t bytes;
 };
@@ -39,8 +39,11 @@ class Pool {
         return block;
       }
     }
+    return allocate(bytes, bytes);
+  }
+  static Header* allocate(std::size_t bytes, std::size_t pooled) {
     auto* const block = static_cast<Header*>(::operator new(bytes, std::align_val_t{kAlignment}));
-    block->bytes = bytes;
+    block->bytes = pooled;
     return block;
   }
   void give_back(Header* block) noexcept {
@@ -84,6 +87,11 @@ Pool& pool() {
 float* Buffer::take(std::int64_t count) {
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float) + sizeof(Header);
   return reinterpret_cast<float*>(pool().take(rounded(bytes)) + 1);
+}
+
+float* Buffer::take_unpooled(std::int64_t count) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float) + sizeof(Header);
+  return reinterpret_cast<float*>(Pool::allocate(bytes, 0) + 1);
 }
 
 void Buffer::GiveBack::operator()(float* floats) const noexcept {

@@ -12,6 +12,14 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::int64_t count) : size_(count), floats_(take(count)) {}
+  /// One that the pool does not keep: little time beside what fills it, and none of one phase's
+  /// memory left in the next.
+  static Buffer unpooled(std::int64_t count) {
+    Buffer buffer;
+    buffer.size_ = count;
+    buffer.floats_.reset(take_unpooled(count));
+    return buffer;
+  }
 
   float* data() { return floats_.get(); }
   const float* data() const { return floats_.get(); }
@@ -22,6 +30,7 @@ class Buffer {
     void operator()(float* floats) const noexcept;
   };
   static float* take(std::int64_t count);
+  static float* take_unpooled(std::int64_t count);
 
   std::int64_t size_ = 0;
   std::unique_ptr<float, GiveBack> floats_;

@@ -25,8 +25,8 @@ class KvCache {
       : kv_heads_(spec.kv_heads),
         head_dim_(spec.head_dim),
         capacity_((positions + 15) / 16 * 16),
-        keys_(layers * kv_heads_ * head_size()),
-        values_(keys_.size()) {}
+        keys_(Buffer::unpooled(layers * kv_heads_ * head_size())),
+        values_(Buffer::unpooled(keys_.size())) {}
 
   /// Stores one position of the heads in `heads` from lane `lane` of panels [kv_heads * head_dim,
   /// 16].

@@ -121,10 +121,6 @@ def scoring(setup: Setup, tokens: Tokens) -> int:
     return padded(tokens.rows) * row
 
 
-def pooled(held: int, alike: int) -> int:
-    """Return what the engine's pool holds of another moment's buffers, at most a gigabyte.
-
-    Buffers given back are kept for the next call; those that both moments have alike, keys and
-    values, serve both.
-    """
-    return min(POOL, max(0, held - alike))
+def pooled(held: int) -> int:
+    """Return what the engine's pool keeps of buffers given back: at most a gigabyte."""
+    return min(POOL, held)

@@ -147,10 +147,12 @@ def plan_rl(stage: ReasoningRLStage | PPOStage, setup: Setup, around: Around) ->
     asked = sampling_parts(setup, settings.questions, settings.samples, around.prompt, length)
     more = {"gradients": parts.gradients(critic.trained)} if has_critic else {}
     moments = [
-        Moment("sampling", fixed | drawn | pool_beside(setup, drawn, held, tokens)),
-        Moment("evaluation", fixed | asked | pool_beside(setup, asked, held, tokens)),
+        Moment("sampling", fixed | drawn | pool_after(setup, held, tokens)),
+        Moment("evaluation", fixed | asked | pool_after(setup, held, tokens)),
         Moment("update", add(fixed | held | pool_left(setup, drawn, tokens, held, last), more)),
-        Moment("optimizer step", add(fixed | stepping(setup) | pool_kept(setup, held), more)),
+        Moment(
+            "optimizer step", add(fixed | stepping(setup) | pool_after(setup, held, tokens), more)
+        ),
     ]
     if has_critic:
         own = update_parts(critic, replace(tokens, masked=tokens.masked), accumulates, head=False)
@@ -197,7 +199,7 @@ def trained_on(
     """Return the plan of a stage that learns from examples."""
     fixed = standing(setup, around) | training(setup)
     held = update_parts(setup, tokens, accumulates, head=head)
-    step = Moment("optimizer step", fixed | stepping(setup) | pool_kept(setup, held))
+    step = Moment("optimizer step", fixed | stepping(setup) | pool_after(setup, held, tokens))
     return StagePlan(stage.name, stage.kind, (Moment("update", fixed | held), step), tokens)
 
 
@@ -267,34 +269,24 @@ def scoring(setup: Setup, tokens: Tokens) -> int:
 def pool_left(setup: Setup, drawn: Parts, tokens: Tokens, held: Parts, last: float) -> Parts:
     """Return what the engine's pool holds beside a micro-batch: of sampling, and of the last one.
 
+    Not keys and values, which nobody keeps.
+
     The last micro-batch's buffers are too small for the others, which have none to spare for it
     once they differ by more than a fifth.
     """
     if not setup.engine:
         return {}
-    smaller = int(last * held["activations"]) if setup.native and last < 0.8 else 0
-    left = sum(drawn.values()) + smaller
-    return {"engine's pool": native.pooled(left, alike(setup, drawn, tokens))}
+    used = held["activations"] - native.training_cache(setup, tokens)
+    smaller = int(last * used) if setup.native and last < 0.8 else 0
+    return {"engine's pool": native.pooled(drawn["workspace"] + smaller)}
 
 
-def pool_beside(setup: Setup, drawn: Parts, held: Parts, tokens: Tokens) -> Parts:
-    """Return what the engine's pool holds of training while the policy samples."""
+def pool_after(setup: Setup, held: Parts, tokens: Tokens) -> Parts:
+    """Return what the engine's pool holds of a micro-batch after it: all but keys and values."""
     if not setup.native:
         return {}
-    used = held["activations"] + held["logits"]
-    return {"engine's pool": native.pooled(used, alike(setup, drawn, tokens))}
-
-
-def pool_kept(setup: Setup, held: Parts) -> Parts:
-    """Return what the engine's pool holds of the backward pass during the optimizer's step."""
-    if not setup.native:
-        return {}
-    return {"engine's pool": native.pooled(held["activations"] + held["logits"], 0)}
-
-
-def alike(setup: Setup, drawn: Parts, tokens: Tokens) -> int:
-    """Return the buffers that sampling and training can hand to each other: keys and values."""
-    return min(drawn["KV cache"], native.training_cache(setup, tokens)) if setup.native else 0
+    used = held["activations"] - native.training_cache(setup, tokens) + held["logits"]
+    return {"engine's pool": native.pooled(used)}
 
 
 def add(one: Parts, other: Parts) -> Parts:
