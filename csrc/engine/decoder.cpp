@@ -5,6 +5,7 @@
 
 #include "csrc/engine/lanes.h"
 #include "kernels/geglu.h"
+#include "kernels/lanes.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -37,7 +38,7 @@ Member::Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t ma
       query(kernels::kQueriesTogether * (spec.heads / spec.kv_heads) * spec.head_dim),
       output(query.size()),
       scores(kernels::attention_workspace(max_prompt, max_own)),
-      logits(spec.vocab()) {}
+      logits(kLanes * spec.vocab()) {}
 
 Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary)
     : spec_(spec), rotary_(rotary) {
@@ -201,6 +202,7 @@ void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
 void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcept {
   const std::int64_t hidden = spec_.hidden(), panels = panels_of(wanted.size());
   Buffer& normed = member.normed;
+  member.logits_panel = -1;
   // Every member gathers and normalises for itself: cheaper than another meeting.
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const auto from = wanted[i], to = static_cast<std::int64_t>(i);
@@ -217,10 +219,11 @@ void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcep
 }
 
 const float* Decoder::logits(Member& member, std::int64_t i) const noexcept {
-  const std::int64_t vocab = spec_.vocab();
-  float* const row = member.logits.data();
-  read_lane(head_out_.data() + i / kLanes * vocab * kLanes, vocab, i % kLanes, row);
-  return row;
+  const std::int64_t vocab = spec_.vocab(), panel = i / kLanes;
+  if (member.logits_panel != panel) R1_CPU(lanes_to_rows_cpu)
+  (head_out_.data() + panel * vocab * kLanes, kLanes, vocab, member.logits.data(), vocab);
+  member.logits_panel = panel;
+  return member.logits.data() + i % kLanes * vocab;
 }
 
 }  // namespace r1::engine

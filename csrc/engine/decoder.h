@@ -44,7 +44,9 @@ struct Member {
   Crew crew{};
   Buffer normed;  // panels [panel][hidden][16]
   Buffer low;     // panels [panel][rank][16]
-  Buffer query, output, scores, logits;
+  Buffer query, output, scores;
+  Buffer logits;                   // of a panel, by rows: [16][vocab]
+  std::int64_t logits_panel = -1;  // which; -1: none since the last head
 };
 
 /// Runs blocks of rows through the model, each thread of a crew its part of every layer. 16 rows

@@ -7,6 +7,7 @@
 #include "csrc/check.h"
 #include "csrc/engine/lanes.h"
 #include "csrc/training/head_gradient.h"
+#include "kernels/lanes.h"
 #include "kernels/logprob.h"
 
 namespace r1::training {
@@ -50,7 +51,7 @@ HeadScores head_logprobs(const Linear& head, const at::Tensor& hidden, const at:
   const auto* const ids = tokens.const_data_ptr<std::int64_t>();
   constexpr std::int64_t kBlock = 8;  // panels
   const auto body = [&](const Crew& crew) {
-    Buffer x(kBlock * width * kLanes), logits(kBlock * vocab * kLanes), row(vocab);
+    Buffer x(kBlock * width * kLanes), logits(kBlock * vocab * kLanes), by_row(kLanes * vocab);
     Buffer low(head.low_rank ? kBlock * head.low_rank->rank() * kLanes : 0);
     const Range mine = crew.share(count, kLanes);
     for (std::int64_t first = mine.begin; first < mine.end; first += kBlock * kLanes) {
@@ -62,13 +63,13 @@ HeadScores head_logprobs(const Linear& head, const at::Tensor& hidden, const at:
         gather_rows(engine::data(hidden), width, index + p * kLanes,
                     std::min(kLanes, rows - p * kLanes), x.data() + p * width * kLanes);
       engine::project(head, x.data(), panels, {0, vocab}, low.data(), nullptr, logits.data());
-      for (std::int64_t i = first; i < first + rows; ++i) {
-        const std::int64_t lane = i - first;
-        engine::read_lane(logits.data() + lane / kLanes * vocab * kLanes, vocab, lane % kLanes,
-                          row.data());
+      for (std::int64_t begin = first; begin < first + rows; begin += kLanes) {
+        const std::int64_t in_panel = std::min(kLanes, first + rows - begin);
+        R1_CPU(lanes_to_rows_cpu)
+        (logits.data() + (begin - first) * vocab, kLanes, vocab, by_row.data(), vocab);
         R1_CPU(token_logprobs_cpu)
-        (row.data(), ids + i, 1, vocab, static_cast<float>(temperature), logprobs + i,
-         entropies + i, statistics + i, nullptr);
+        (by_row.data(), ids + begin, in_panel, vocab, static_cast<float>(temperature),
+         logprobs + begin, entropies + begin, statistics + begin, nullptr);
       }
     }
   };

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "csrc/engine/lanes.h"
+#include "kernels/lanes.h"
 
 namespace r1::training {
 namespace {
@@ -57,7 +58,7 @@ std::vector<at::Tensor> HeadGradient::run(const Differentiate& differentiate,
 }
 
 void HeadGradient::run_chunks(const Crew& crew, const Differentiate& differentiate) noexcept {
-  Worker worker{Buffer(vocab_), Buffer(kernels::input_gradient_workspace(width_)),
+  Worker worker{Buffer(kLanes * vocab_), Buffer(kernels::input_gradient_workspace(width_)),
                 Buffer(kGroup * width_ * kLanes),
                 Buffer(head_.low_rank ? kGroup * head_.low_rank->rank() * kLanes : 0)};
   const std::int64_t panels = engine::panels_of(rows_.size());
@@ -92,17 +93,15 @@ void HeadGradient::differentiate_panels(std::int64_t first, Range group, Worker&
                 x + p * width_ * kLanes);
   }
   engine::project(head_, x, group.count(), {0, vocab_}, worker.low.data(), nullptr, logits);
-  float* const row = worker.row.data();
-  for (std::int64_t lane = 0; lane < group.count() * kLanes; ++lane) {
-    const std::int64_t at = (first + group.begin) * kLanes + lane;
-    float* const panel = logits + lane / kLanes * vocab_ * kLanes;
-    if (at < static_cast<std::int64_t>(rows_.size())) {
-      engine::read_lane(panel, vocab_, lane % kLanes, row);
-      differentiate(rows_[static_cast<std::size_t>(at)], row);
-    } else {
-      std::fill_n(row, vocab_, 0.f);
-    }
-    engine::write_lane(row, {0, vocab_}, lane % kLanes, panel);
+  float* const rows = worker.rows.data();
+  for (std::int64_t p = 0; p < group.count(); ++p) {
+    const std::int64_t panel = first + group.begin + p, count = rows_in(panel);
+    float* const lanes = logits + p * vocab_ * kLanes;
+    R1_CPU(lanes_to_rows_cpu)(lanes, kLanes, vocab_, rows, vocab_);
+    for (std::int64_t lane = 0; lane < count; ++lane)
+      differentiate(rows_[static_cast<std::size_t>(panel * kLanes + lane)], rows + lane * vocab_);
+    std::fill_n(rows + count * vocab_, (kLanes - count) * vocab_, 0.f);
+    R1_CPU(rows_to_lanes_cpu)(rows, vocab_, kLanes, vocab_, lanes);
   }
 }
 

@@ -35,7 +35,7 @@ class HeadGradient {
  private:
   /// What one thread keeps to itself.
   struct Worker {
-    Buffer row, strip, dx, low;
+    Buffer rows, strip, dx, low;
   };
 
   void allocate(const at::Tensor& hidden, const std::vector<bool>& wanted);

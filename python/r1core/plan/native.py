@@ -51,7 +51,7 @@ def sampling_workspace(setup: Setup) -> int:
     """Return each thread's block of rows: activations of one layer, and logits."""
     s = setup.shape
     row = 2 * s.hidden + s.query + 2 * s.kv + 2 * s.intermediate + s.head_dim + s.vocab
-    return FLOAT * setup.threads * (BLOCK_ROWS * row + s.vocab)
+    return FLOAT * setup.threads * (BLOCK_ROWS * row + PANEL * s.vocab)
 
 
 def training_cache(setup: Setup, tokens: Tokens) -> int:
@@ -93,13 +93,17 @@ def backward_scratch(setup: Setup, tokens: Tokens) -> int:
 
 
 def head_logits(setup: Setup, tokens: Tokens) -> int:
-    """Return the logits that exist at a time: forward a block per thread, backward 64 MB."""
+    """Return the logits that exist at a time: forward a block per thread, backward 64 MB.
+
+    And a panel of them by rows, per thread.
+    """
     V, H = setup.shape.vocab, setup.shape.hidden
     panels = -(-tokens.targets // PANEL)
     forward = min(panels, HEAD_PANELS * setup.threads)
     fit = max(LOGITS_BUDGET // (V * PANEL * FLOAT), setup.threads)
     backward = min(panels, fit)
-    return FLOAT * PANEL * (forward * (V + H) + backward * (V + 2 * H))
+    by_rows = 2 * setup.threads * V
+    return FLOAT * PANEL * (forward * (V + H) + backward * (V + 2 * H) + by_rows)
 
 
 def malloc_holes(setup: Setup, tokens: Tokens) -> int:
