@@ -32,6 +32,7 @@ R1_INLINE void tile(const Linear& op, std::int64_t n, std::int64_t column, Indic
   for (std::int64_t k = 0; k < op.in; ++k) {
     const FloatRegister left = load_register(xa + k * kLanes),
                         right = load_register(xb + k * kLanes);
+    __builtin_prefetch(w + sizeof...(R) * (op.in + k));  // the next strip
     ((a[R] += w[R * op.in + k] * left, b[R] += w[R * op.in + k] * right), ...);
   }
   const std::int64_t ya = (first * op.out + n) * kLanes + at;
