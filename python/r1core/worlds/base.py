@@ -32,7 +32,7 @@ from r1core.worlds.tokenizer import EOS_ID, PAD_ID, train_tokenizer
 if TYPE_CHECKING:
     from r1core.policy import Policy
 
-BASE_VERSION = 2  # raise it when a change to this package changes the base's weights
+BASE_VERSION = 3  # raise it when a change to this package changes the base's weights
 TOKENIZER_PAGES = 2000  # enough to show every word many times
 
 MODEL: dict[str, Any] = {
