@@ -12,12 +12,13 @@ namespace {
 class KvGradient {
  public:
   KvGradient(std::int64_t positions, std::int64_t head_dim)
-      : head_dim_(head_dim),
-        size_((positions + kLanes - 1) / kLanes * kLanes * head_dim),
-        gradients_(2 * size_) {}
+      : head_dim_(head_dim), size_(in_blocks(positions) * head_dim), gradients_(2 * size_) {}
 
   /// Begins with another part.
-  void begin() { std::fill_n(gradients_.data(), gradients_.size(), 0.f); }
+  void begin(std::int64_t positions) {
+    for (float* gradient : {gradients_.data(), gradients_.data() + size_})
+      std::fill_n(gradient, in_blocks(positions) * head_dim_, 0.f);
+  }
   kernels::KvGradients view() { return {gradients_.data(), gradients_.data() + size_}; }
   const float* keys(std::int64_t position) const {
     return gradients_.data() + position * head_dim_;
@@ -25,6 +26,10 @@ class KvGradient {
   const float* values(std::int64_t position) const { return keys(position) + size_; }
 
  private:
+  static std::int64_t in_blocks(std::int64_t positions) {
+    return (positions + kLanes - 1) / kLanes * kLanes;
+  }
+
   std::int64_t head_dim_, size_;
   Buffer gradients_;
 };
@@ -57,11 +62,11 @@ void Backward::attend_group(Worker& worker, std::size_t layer, const Packing::Gr
   for (std::size_t p = group.first + 1; p < group.last; ++p)
     longest = std::max(longest, packing.parts[p].count());
   KvGradient prompt(packing.parts[group.first].count(), width), own(longest, width);
-  prompt.begin();
+  prompt.begin(packing.parts[group.first].count());
   for (std::size_t p = group.first + 1; p <= group.last; ++p) {
     const Packing::Part& part = packing.parts[p < group.last ? p : group.first];
     const Range rows{part.first, part.first + part.count()};
-    if (!part.stretch.prompt) own.begin();
+    if (!part.stretch.prompt) own.begin(part.count());
     each_tile(packing, rows, [&](Range tile) {
       attend_tile(worker, layer, tile, head, prompt.view(), own.view());
     });
