@@ -91,7 +91,7 @@ def backtrack():
 def spawn():
     import subprocess
 
-    subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
+    subprocess.Popen(["sleep", "301.5"], stdout=subprocess.DEVNULL)
 
 
 def spawn_and_hang():

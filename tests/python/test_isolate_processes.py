@@ -73,12 +73,13 @@ def test_workers_are_kept_between_steps_and_replaced_one_by_one():
 def test_what_a_call_has_started_ends_with_it(order):
     table = isolated([order], user.does_what_it_reads, timeout_seconds=0.4)
     assert sum(lost(table)) == 1
-    sleeping = ["pgrep", "-f", "^sleep 300$"]
+    sleeping = ["pgrep", "-f", "^sleep 301.5$"]
     assert wait_until(lambda: subprocess.run(sleeping, capture_output=True).returncode == 1)
 
 
 PARENT = """
-import os, sys, threading, time, types
+import os, signal, sys, threading, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 for name in ("r1core", "r1core.rewards"):  # without their __init__, which takes torch seconds
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [os.path.join({source!r}, *name.split("."))]
