@@ -49,7 +49,7 @@ R1_INLINE void differentiate(const Gradient (&gradients)[2], float scale) {
       for (std::int64_t t = gradient.part.first; t < gradient.part.last; ++t)
         body(gradient.part.weight(t), gradient.slope(t));
   };
-  each([&](float* weight, float*) { largest = max(load(weight), largest); });
+  for (const Gradient& gradient : gradients) largest = gradient.part.largest_score(largest);
   each([&](float* weight, float*) {
     const f32x16 value = exp(load(weight) - largest);
     store(weight, value);

@@ -18,7 +18,8 @@ R1_INLINE void score(const Part& part, std::int64_t t, const float* query, float
 
 /// Turns scores into weights e^(score - max). @return their sum, in attention_cpu's order
 R1_INLINE f32x16 weigh(const Part (&parts)[2]) {
-  const f32x16 largest = largest_score(parts);
+  f32x16 largest = splat(-__builtin_inff());
+  for (const Part& part : parts) largest = part.largest_score(largest);
   f32x16 sums[kLanes] = {};  // by position modulo 16
   for (const Part& part : parts)
     for (std::int64_t t = part.first; t < part.last; ++t) {

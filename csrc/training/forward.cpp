@@ -294,9 +294,10 @@ void Forward::finish(Worker& worker, float* rows) noexcept {
   for (std::int64_t panel = mine.begin; panel < mine.end; ++panel) {
     gather(panel, worker.normed.data());
     normalize(worker.normed.data(), 1, spec_.final_norm, worker.normed.data());
-    const std::int64_t end = std::min((panel + 1) * kLanes, targets);
-    for (std::int64_t i = panel * kLanes; i < end; ++i)
-      engine::read_lane(worker.normed.data(), hidden, i % kLanes, rows + i * hidden);
+    const std::int64_t first = panel * kLanes;
+    R1_CPU(lanes_to_rows_cpu)
+    (worker.normed.data(), std::min(kLanes, targets - first), hidden, rows + first * hidden,
+     hidden);
   }
 }
 

@@ -100,8 +100,7 @@ void HeadGradient::differentiate_panels(std::int64_t first, Range group, Worker&
     R1_CPU(lanes_to_rows_cpu)(lanes, kLanes, vocab_, rows, vocab_);
     for (std::int64_t lane = 0; lane < count; ++lane)
       differentiate(rows_[static_cast<std::size_t>(panel * kLanes + lane)], rows + lane * vocab_);
-    std::fill_n(rows + count * vocab_, (kLanes - count) * vocab_, 0.f);
-    R1_CPU(rows_to_lanes_cpu)(rows, vocab_, kLanes, vocab_, lanes);
+    R1_CPU(rows_to_lanes_cpu)(rows, vocab_, count, vocab_, lanes);
   }
 }
 

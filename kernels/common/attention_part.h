@@ -63,15 +63,11 @@ struct Part {
   [[gnu::always_inline]] void keep(std::int64_t t, const f32x16& scores) const {
     store(weight(t), all_see(t) ? scores : where_seen(t, scores, splat(-__builtin_inff())));
   }
+  /// The largest score of each lane, here or so far.
+  [[gnu::always_inline]] f32x16 largest_score(f32x16 largest) const {
+    for (std::int64_t t = first; t < last; ++t) largest = max(load(weight(t)), largest);
+    return largest;
+  }
 };
-
-/// The largest score of each lane.
-R1_INLINE f32x16 largest_score(const Part (&parts)[2]) {
-  f32x16 largest = splat(-__builtin_inff());
-  for (const Part& part : parts)
-    for (std::int64_t t = part.first; t < part.last; ++t)
-      largest = max(load(part.weight(t)), largest);
-  return largest;
-}
 
 }  // namespace r1::kernels::R1_ISA
