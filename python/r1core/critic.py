@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from r1core.forward import ForwardKind, Layout, completion_values, layout
+from r1core.forward import ForwardKind, Layout, TrainingForward, training_forward
 from r1core.lora import has_lora, merge_lora
 from r1core.policy import Policy
 from r1core.types import Rollouts
@@ -64,7 +64,7 @@ class Critic:
     @property
     def layout(self) -> Layout:
         """What a forward pass runs on."""
-        return layout(self.model, self.forward)
+        return self._training_forward().layout
 
     def values(self, rollouts: Rollouts) -> Tensor:
         """Return the value of the state before each completion token; differentiable.
@@ -75,16 +75,17 @@ class Critic:
         Returns:
             values_NT: [N, T] float32, in units of the reward; 0 beyond each row's length.
         """
-        values_M = completion_values(
-            self.model,
-            rollouts,
-            kind=self.forward,
-            gradient_checkpointing=self.gradient_checkpointing,
-        )
+        values_M = self._training_forward().completion_values(rollouts)
         T = rollouts.tokens_NT.shape[1]
         inside_NT = (torch.arange(T) < rollouts.lengths_N[:, None]).to(values_M.device)
         blank_NT = torch.zeros(inside_NT.shape, device=values_M.device)
         return blank_NT.masked_scatter(inside_NT, values_M)
+
+    def _training_forward(self) -> TrainingForward:
+        forward: TrainingForward = training_forward(
+            self.model, self.forward, gradient_checkpointing=self.gradient_checkpointing
+        )
+        return forward
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every weight, by the module's names."""

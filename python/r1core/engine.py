@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from r1core import _C
-from r1core.decoder_spec import decoder_spec, headless_spec, unsupported_reason
-from r1core.native_forward import completion_hidden, head_logprobs
+from r1core import _C, torch_threads
+from r1core.decoder_spec import decoder_spec, unsupported_reason
+from r1core.native_forward import DecoderTable, completion_hidden, head_logprobs
 from r1core.stop_strings import StopStrings
 from r1core.types import SamplingParams
 
@@ -135,7 +135,7 @@ class Engine:
         for name in ("n", "temperature", "top_k", "top_p", "min_p", "max_new_tokens"):
             setattr(options, name, getattr(params, name))
         options.stop_token_ids = list(stop_token_ids)
-        options.threads = torch.get_num_threads() if threads is None else threads
+        options.threads = torch_threads.available() if threads is None else threads
         options.slots = max(64, 32 * options.threads) if slots is None else slots
         tensors = [prompt.contiguous() for prompt in prompts]
         keys = [params.seed] * len(prompts) if seeds is None else seeds
@@ -178,13 +178,14 @@ class Engine:
             ValueError: a sequence is empty, holds an unknown id, or is too long for the context.
         """
         sequences = [sequence.contiguous() for sequence in tokens]
-        threads = torch.get_num_threads() if threads is None else threads
-        _C.check_sequences(headless_spec(self.model), sequences, list(prompt_lengths), threads)
+        threads = torch_threads.available() if threads is None else threads
+        table = DecoderTable.of(self.model)
+        _C.check_sequences(table.spec, sequences, list(prompt_lengths), threads)
         scores: list[tuple[Tensor, Tensor]] = []
         for part in _parts([len(sequence) for sequence in sequences]):
             starts = prompt_lengths[part]
             completions = [s[n:] for s, n in zip(sequences[part], starts, strict=True)]
-            hidden_MH = completion_hidden(self.model, sequences[part], starts, threads=threads)
+            hidden_MH = completion_hidden(table, sequences[part], starts, threads=threads)
             logprobs_M, entropies_M = head_logprobs(
                 self.model, hidden_MH, torch.cat(completions), temperature, threads=threads
             )

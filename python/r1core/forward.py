@@ -10,13 +10,14 @@ Shapes: N rollouts, M completion tokens, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from contextlib import ExitStack
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from r1core import hf_forward, native_forward, native_loss
+from r1core import hf_forward, native_forward, native_loss, torch_threads
 from r1core.decoder_spec import unsupported_decoder_reason
 from r1core.grpo_loss_from_hidden import packed_loss_from_hidden
 from r1core.hf_head import head_reason
@@ -67,94 +68,193 @@ def runs_native(model: PreTrainedModel, kind: ForwardKind) -> bool:
     return reason is None
 
 
-def layout(model: PreTrainedModel, kind: ForwardKind) -> Layout:
-    """Return what a forward pass of the model runs on."""
-    if runs_native(model, kind):
-        return "shared"
-    return "packed" if hf_forward.packs(model) else "padded"
-
-
-def fuses_loss(model: PreTrainedModel, kind: ForwardKind) -> bool:
-    """Tell whether `completion_loss` takes the model; say once why not."""
-    if runs_native(model, kind):
-        return True
-    reason = head_reason(model)
-    if reason:
-        say_once(f"the logits of a whole micro-batch are held in memory: {reason}")
-    return reason is None
-
-
-def completion_logprobs(
-    model: PreTrainedModel,
-    rollouts: Rollouts,
-    *,
-    kind: ForwardKind = "auto",
-    gradient_checkpointing: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Score the completions' tokens, row by row; differentiable.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # looks at modules
+def training_forward(
+    model: PreTrainedModel, kind: ForwardKind = "auto", *, gradient_checkpointing: bool = False
+) -> TrainingForward:
+    """Return the forward pass that trains a model as it is now: module, parameters, hooks.
 
     Args:
         model: a causal LM on any device.
-        rollouts: N completions; their sampling temperature divides the logits.
         kind: by which kernels.
         gradient_checkpointing: keep each layer's input alone; the rest is computed again.
 
-    Returns:
-        logprobs_M, entropies_M: float32, nats.
+    Raises:
+        ValueError: it must be ours and cannot.
     """
-    tokens_M, temperature = rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature
-    scored: tuple[Tensor, Tensor]
-    if runs_native(model, kind):
-        hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
-        scored = native_forward.head_logprobs(model, hidden_MH, tokens_M, temperature)
-        return scored
-    tokens_M = tokens_M.to(model.device, non_blocking=True)
-    if fuses_loss(model, kind):
-        hidden_MH, (weight_VH, bias_V) = _module_hidden(model, rollouts, gradient_checkpointing)
-        scored = logprobs_from_hidden(
-            hidden_MH, weight_VH, tokens_M, lm_head_bias=bias_V, temperature=temperature
+    forward = NativeForward if runs_native(model, kind) else ModuleForward
+    return forward(model, gradient_checkpointing)
+
+
+class NativeForward:
+    """By the engine's kernels: packed rows that share their prompts.
+
+    Holds the engine's table of the model's parameters, for as long as their values stay. As a
+    context, keeps torch's threads off the cores between our kernels.
+    """
+
+    layout: Layout = "shared"
+    fuses_loss = True
+
+    def __init__(self, model: PreTrainedModel, gradient_checkpointing: bool = False) -> None:
+        self._model, self._table = model, native_forward.DecoderTable.of(model)
+        self._gradient_checkpointing = gradient_checkpointing
+        self._torch = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._torch.enter_context(torch_threads.one_thread(self._model.parameters()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._torch.close()
+
+    def completion_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """Score the completions' tokens, row by row; differentiable.
+
+        Args:
+            rollouts: N completions; their sampling temperature divides the logits.
+
+        Returns:
+            logprobs_M, entropies_M: float32, nats.
+        """
+        scored: tuple[Tensor, Tensor] = native_forward.head_logprobs(
+            self._model, self._hidden(rollouts), *_scored(rollouts)
         )
         return scored
-    logits_MV = hf_forward.completion_logits(
-        model, rollouts, gradient_checkpointing=gradient_checkpointing
+
+    def completion_loss(
+        self, rollouts: Rollouts, packed: PackedTokens
+    ) -> tuple[Tensor, LossMetrics, Tensor]:
+        """Return the loss of the completions' tokens; differentiable.
+
+        The gradient is computed with the loss, from the same logits, which are never whole; see
+        `native_loss.head_loss` and `grpo_loss_from_hidden`. Only where `fuses_loss`.
+
+        Args:
+            rollouts: N completions; their sampling temperature divides the logits.
+            packed: of their M tokens, row by row; with a ratio per token.
+
+        Returns:
+            loss, metrics, and logprobs_M: float32, nats, without a graph; 0 where a token does not
+            count.
+        """
+        tokens_M, temperature = _scored(rollouts)
+        found: tuple[Tensor, LossMetrics, Tensor] = native_loss.head_loss(
+            self._model, self._hidden(rollouts), tokens_M, packed, temperature
+        )
+        return found
+
+    def completion_values(self, rollouts: Rollouts) -> Tensor:
+        """Return what a scalar `lm_head` says before each completion token, float32 [M]."""
+        values_M1 = self._model.lm_head(self._hidden(rollouts).to(self._model.dtype))
+        values_M: Tensor = values_M1.squeeze(-1).float()
+        return values_M
+
+    def last_hidden(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Return the final hidden state at each sequence's last token, [N, H]; differentiable."""
+        # What follows the last token is not read.
+        tokens = [torch.tensor([*ids, ids[-1]]) for ids in sequences]
+        lengths = [len(ids) for ids in sequences]
+        hidden_NH: Tensor = native_forward.completion_hidden(self._table, tokens, lengths)
+        return hidden_NH.to(self._model.dtype)
+
+    def _hidden(self, rollouts: Rollouts) -> Tensor:
+        prompts = [p for p in rollouts.prompt_tokens for _ in range(rollouts.group_size)]
+        sequences = [
+            torch.cat([prompt, tokens_T[:length]])
+            for prompt, tokens_T, length in zip(
+                prompts, rollouts.tokens_NT, rollouts.lengths_N.tolist(), strict=True
+            )
+        ]
+        hidden_MH: Tensor = native_forward.completion_hidden(
+            self._table,
+            sequences,
+            [len(prompt) for prompt in prompts],
+            gradient_checkpointing=self._gradient_checkpointing,
+        )
+        return hidden_MH
+
+
+class ModuleForward:
+    """By the module's own forward, but for its head; see `NativeForward`."""
+
+    def __init__(self, model: PreTrainedModel, gradient_checkpointing: bool = False) -> None:
+        self._model, self._gradient_checkpointing = model, gradient_checkpointing
+        self.layout: Layout = "packed" if hf_forward.packs(model) else "padded"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def fuses_loss(self) -> bool:
+        """Whether the head is a matrix and no more; says once why not."""
+        reason = head_reason(self._model)
+        if reason:
+            say_once(f"the logits of a whole micro-batch are held in memory: {reason}")
+        return reason is None
+
+    def completion_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """Score the completions' tokens, row by row; differentiable."""
+        tokens_M, temperature = _scored(rollouts)
+        tokens_M = tokens_M.to(self._model.device, non_blocking=True)
+        if self.fuses_loss:
+            hidden_MH, (weight_VH, bias_V) = self._hidden(rollouts)
+            scored: tuple[Tensor, Tensor] = logprobs_from_hidden(
+                hidden_MH, weight_VH, tokens_M, lm_head_bias=bias_V, temperature=temperature
+            )
+            return scored
+        return token_logprobs(self._logits(rollouts), tokens_M, temperature=temperature)
+
+    def completion_loss(
+        self, rollouts: Rollouts, packed: PackedTokens
+    ) -> tuple[Tensor, LossMetrics, Tensor]:
+        """Return the loss of the completions' tokens; differentiable. Only where `fuses_loss`."""
+        tokens_M, temperature = _scored(rollouts)
+        hidden_MH, head = self._hidden(rollouts)
+        tokens_M = tokens_M.to(self._model.device, non_blocking=True)
+        found: tuple[Tensor, LossMetrics, Tensor] = packed_loss_from_hidden(
+            hidden_MH, *head, tokens_M, packed, temperature
+        )
+        return found
+
+    def completion_values(self, rollouts: Rollouts) -> Tensor:
+        """Return what a scalar `lm_head` says before each completion token, float32 [M]."""
+        values_M: Tensor = self._logits(rollouts).squeeze(-1).float()
+        return values_M
+
+    def last_hidden(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Return the final hidden state at each sequence's last token, [N, H]; differentiable."""
+        return hf_forward.last_hidden(self._model, sequences)
+
+    def _logits(self, rollouts: Rollouts) -> Tensor:
+        return hf_forward.completion_logits(
+            self._model, rollouts, gradient_checkpointing=self._gradient_checkpointing
+        )
+
+    def _hidden(self, rollouts: Rollouts) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
+        """Return what the module's own forward gives its head, and the head's weight and bias."""
+        hidden_MH = hf_forward.completion_hidden(
+            self._model, rollouts, gradient_checkpointing=self._gradient_checkpointing
+        )
+        head = self._model.get_output_embeddings()
+        return hidden_MH, (head.weight, head.bias)
+
+
+TrainingForward = NativeForward | ModuleForward
+
+
+def rollout_logprobs(forward: TrainingForward, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+    """Return `completion_logprobs` by row, float32 [N, T]; 0 beyond each row's length."""
+    logprobs_M, entropies_M = forward.completion_logprobs(rollouts)
+    inside_NT = inside(rollouts).to(logprobs_M.device)
+    blank_NT = torch.zeros(inside_NT.shape, dtype=logprobs_M.dtype, device=logprobs_M.device)
+    return (
+        blank_NT.masked_scatter(inside_NT, logprobs_M),
+        blank_NT.masked_scatter(inside_NT, entropies_M),
     )
-    return token_logprobs(logits_MV, tokens_M, temperature=temperature)
-
-
-def completion_loss(
-    model: PreTrainedModel,
-    rollouts: Rollouts,
-    packed: PackedTokens,
-    *,
-    kind: ForwardKind = "auto",
-    gradient_checkpointing: bool = False,
-) -> tuple[Tensor, LossMetrics, Tensor]:
-    """Return the loss of the completions' tokens; differentiable.
-
-    The gradient is computed with the loss, from the same logits, which are never whole; see
-    `native_loss.head_loss` and `grpo_loss_from_hidden`.
-
-    Args:
-        model: one of which `fuses_loss`.
-        rollouts: N completions; their sampling temperature divides the logits.
-        packed: of their M tokens, row by row; with a ratio per token.
-        kind: by which kernels.
-        gradient_checkpointing: keep each layer's input alone; the rest is computed again.
-
-    Returns:
-        loss, metrics, and logprobs_M: float32, nats, without a graph; 0 where a token does not
-        count.
-    """
-    tokens_M, temperature = rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature
-    found: tuple[Tensor, LossMetrics, Tensor]
-    if runs_native(model, kind):
-        hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
-        found = native_loss.head_loss(model, hidden_MH, tokens_M, packed, temperature)
-    else:
-        hidden_MH, head = _module_hidden(model, rollouts, gradient_checkpointing)
-        tokens_M = tokens_M.to(model.device, non_blocking=True)
-        found = packed_loss_from_hidden(hidden_MH, *head, tokens_M, packed, temperature)
-    return found
 
 
 def inside(rollouts: Rollouts) -> Tensor:
@@ -162,63 +262,6 @@ def inside(rollouts: Rollouts) -> Tensor:
     return torch.arange(rollouts.tokens_NT.shape[1]) < rollouts.lengths_N[:, None]
 
 
-def completion_values(
-    model: PreTrainedModel,
-    rollouts: Rollouts,
-    *,
-    kind: ForwardKind = "auto",
-    gradient_checkpointing: bool = False,
-) -> Tensor:
-    """Return what a scalar `lm_head` says before each completion token, float32 [M]."""
-    if runs_native(model, kind):
-        hidden_MH = _completion_hidden(model, rollouts, gradient_checkpointing)
-        values_M1 = model.lm_head(hidden_MH.to(model.dtype))
-    else:
-        values_M1 = hf_forward.completion_logits(
-            model, rollouts, gradient_checkpointing=gradient_checkpointing
-        )
-    values_M: Tensor = values_M1.squeeze(-1).float()
-    return values_M
-
-
-def last_hidden(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], *, kind: ForwardKind = "auto"
-) -> Tensor:
-    """Return the final hidden state at each sequence's last token, [N, H]; differentiable."""
-    if not runs_native(model, kind):
-        return hf_forward.last_hidden(model, sequences)
-    # What follows the last token is not read.
-    tokens = [torch.tensor([*ids, ids[-1]]) for ids in sequences]
-    lengths = [len(ids) for ids in sequences]
-    hidden_NH: Tensor = native_forward.completion_hidden(model, tokens, lengths)
-    return hidden_NH.to(model.dtype)
-
-
-def _completion_hidden(
-    model: PreTrainedModel, rollouts: Rollouts, gradient_checkpointing: bool
-) -> Tensor:
-    prompts = [p for p in rollouts.prompt_tokens for _ in range(rollouts.group_size)]
-    sequences = [
-        torch.cat([prompt, tokens_T[:length]])
-        for prompt, tokens_T, length in zip(
-            prompts, rollouts.tokens_NT, rollouts.lengths_N.tolist(), strict=True
-        )
-    ]
-    hidden_MH: Tensor = native_forward.completion_hidden(
-        model,
-        sequences,
-        [len(prompt) for prompt in prompts],
-        gradient_checkpointing=gradient_checkpointing,
-    )
-    return hidden_MH
-
-
-def _module_hidden(
-    model: PreTrainedModel, rollouts: Rollouts, gradient_checkpointing: bool
-) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
-    """Return what the module's own forward gives its head, and the head's weight and bias."""
-    hidden_MH = hf_forward.completion_hidden(
-        model, rollouts, gradient_checkpointing=gradient_checkpointing
-    )
-    head = model.get_output_embeddings()
-    return hidden_MH, (head.weight, head.bias)
+def _scored(rollouts: Rollouts) -> tuple[Tensor, float]:
+    """Return the completions' tokens, int64 [M], and their temperature."""
+    return rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import Qwen3Config
 
 from r1core.findings import Finding
+from r1core.forward import rollout_logprobs
 from r1core.grpo_loss import LossNormalizer
 from r1core.loss_config import LossConfig
 from r1core.policy import Policy
@@ -85,12 +86,13 @@ def accumulate(
     """Run the rows forward and backward in micro-batches of at most so many tokens."""
     policy.model.zero_grad()
     total, count = 0.0, 0
+    forward = policy.training_forward()
     for part, normalizer in split(rows, loss, tokens):
         with torch.no_grad():
-            logprobs_RT, _ = policy.logprobs(part.rollouts)
+            logprobs_RT, _ = rollout_logprobs(forward, part.rollouts)
         part.old_logprobs_RT = logprobs_RT - 0.1  # a ratio that is not 1
         found = policy_loss(
-            policy,
+            forward,
             part,
             SETTINGS,
             loss=loss,

@@ -6,7 +6,7 @@ Shapes: N rollouts, M completion tokens, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,26 @@ from r1core.decoder_spec import decoder_parameters, head_parameters, head_spec, 
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+class DecoderTable(NamedTuple):
+    """What lies below a model's head, as it is now.
+
+    Attributes:
+        spec: the engine's table of it.
+        parameters: the module's own, in the order of `_C.parameters_of`.
+        padding_idx: the token whose embedding has no gradient, or None.
+    """
+
+    spec: _C.DecoderSpec
+    parameters: list[Tensor]
+    padding_idx: int | None
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> DecoderTable:
+        """Return the table of a model that it describes; see `r1core.decoder_spec`."""
+        padding_idx = model.model.embed_tokens.padding_idx
+        return cls(headless_spec(model), decoder_parameters(model), padding_idx)
 
 
 class _CompletionHidden(torch.autograd.Function):
@@ -93,7 +113,7 @@ def like(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> li
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # runs outside of torch
 def completion_hidden(
-    model: PreTrainedModel,
+    table: DecoderTable,
     sequences: Sequence[Tensor],
     prompt_lengths: Sequence[int],
     *,
@@ -107,7 +127,7 @@ def completion_hidden(
     reach `.grad` through autograd; they do not depend on the number of threads.
 
     Args:
-        model: of the engine's table, on the CPU; see `r1core.decoder_spec`.
+        table: of the model, on the CPU.
         sequences: prompt and completion, int64 [length], CPU.
         prompt_lengths: tokens of each that are its prompt, >= 1.
         gradient_checkpointing: keep each layer's input alone; the rest is computed again.
@@ -119,19 +139,19 @@ def completion_hidden(
     Raises:
         ValueError: a sequence is empty, holds an unknown id, or is too long for the context.
     """
-    torch_threads.give_back()  # a backward pass that was interrupted kept them
-    parameters = decoder_parameters(model)
-    trained = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
+    torch_threads.end_backward()  # a backward pass that was interrupted kept them
+    trained = torch.is_grad_enabled() and any(p.requires_grad for p in table.parameters)
     keep = _C.Keep.layers if gradient_checkpointing else _C.Keep.all
     forward = _C.Forward(
-        headless_spec(model),
+        table.spec,
         [sequence.contiguous() for sequence in sequences],
         list(prompt_lengths),
         keep if trained else _C.Keep.nothing,
-        torch.get_num_threads() if threads is None else threads,
+        torch_threads.available() if threads is None else threads,
     )
-    padding_idx = model.model.embed_tokens.padding_idx
-    hidden_MH: Tensor = _CompletionHidden.apply(forward, padding_idx, *parameters)  # type: ignore[no-untyped-call]
+    hidden_MH: Tensor = _CompletionHidden.apply(  # type: ignore[no-untyped-call]
+        forward, table.padding_idx, *table.parameters
+    )
     return hidden_MH
 
 
@@ -162,7 +182,7 @@ def head_logprobs(
         head_spec(model),
         tokens_M,
         temperature,
-        torch.get_num_threads() if threads is None else threads,
+        torch_threads.available() if threads is None else threads,
         *parameters,
     )
     return scored

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from r1core import _C
+from r1core import _C, torch_threads
 from r1core.decoder_spec import head_parameters, head_spec
 from r1core.grpo_loss_from_logits import scale_in_place
 from r1core.loss_tokens import LossMetrics, PackedTokens
 from r1core.native_forward import like
-from r1core.torch_threads import accumulate_on_one_thread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,7 +54,9 @@ class _HeadLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        accumulate_on_one_thread([gradient for gradient in saved if gradient is not None])
+        torch_threads.accumulate_on_one_thread(
+            [gradient for gradient in saved if gradient is not None]
+        )
         grad_hidden_MH, *gradients = (
             None if gradient is None else scale_in_place(gradient, grad_loss) for gradient in saved
         )
@@ -104,7 +105,7 @@ def head_loss(
         tokens_M,
         packed,
         temperature,
-        torch.get_num_threads() if threads is None else threads,
+        torch_threads.available() if threads is None else threads,
         *head_parameters(model),
     )
     return loss, packed.metrics(sums), logprobs_M

@@ -26,10 +26,9 @@ from r1core.engine import Engine, Generated, OnStep
 from r1core.forward import (
     ForwardKind,
     Layout,
-    completion_logprobs,
-    fuses_loss,
-    inside,
-    layout,
+    TrainingForward,
+    rollout_logprobs,
+    training_forward,
 )
 from r1core.hf_forward import checkpointing_layers
 from r1core.notices import say_once
@@ -238,12 +237,14 @@ class Policy:
     @property
     def layout(self) -> Layout:
         """What the training forward runs on."""
-        return layout(self.model, self.forward)
+        return self.training_forward().layout
 
-    @property
-    def fuses_loss(self) -> bool:
-        """Whether a token's logits can become their gradient at once (`completion_loss`)."""
-        return fuses_loss(self.model, self.forward)
+    def training_forward(self) -> TrainingForward:
+        """Return the forward pass that trains the policy as it is now, until its weights change."""
+        forward: TrainingForward = training_forward(
+            self.model, self.forward, gradient_checkpointing=self.gradient_checkpointing
+        )
+        return forward
 
     def logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Score rollouts under the current parameters; differentiable.
@@ -255,18 +256,7 @@ class Policy:
             logprobs_NT: float32, 0 beyond each row's length.
             entropies_NT: float32, nats, the same.
         """
-        logprobs_M, entropies_M = completion_logprobs(
-            self.model,
-            rollouts,
-            kind=self.forward,
-            gradient_checkpointing=self.gradient_checkpointing,
-        )
-        inside_NT = inside(rollouts).to(self.device)
-        blank_NT = torch.zeros(inside_NT.shape, dtype=logprobs_M.dtype, device=self.device)
-        return (
-            blank_NT.masked_scatter(inside_NT, logprobs_M),
-            blank_NT.masked_scatter(inside_NT, entropies_M),
-        )
+        return rollout_logprobs(self.training_forward(), rollouts)
 
     def frozen_copy(self) -> Policy | lora.AdapterReference:
         """Return pi_ref, never trained: a copy; of LoRA an `AdapterReference`, used alike."""

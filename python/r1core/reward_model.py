@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from r1core.forward import last_hidden
+from r1core.forward import training_forward
 from r1core.policy import Policy
 from r1core.rewards.functions import Completion, text_of
 
@@ -118,7 +118,7 @@ class RewardModel:
 
         The score is read at the last token.
         """
-        hidden_RH = last_hidden(self.model, sequences)
+        hidden_RH = training_forward(self.model).last_hidden(sequences)
         scores_R: Tensor = self.model.score(hidden_RH).squeeze(-1).float()
         return scores_R
 

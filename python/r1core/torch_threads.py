@@ -15,38 +15,52 @@ from torch import Tensor
 SMALL_MODEL = 2**22
 """Parameters; about what a cache holds of their gradients."""
 
-_threads: int | None = None  # torch's, while a backward pass has it on one
+_threads: int | None = None  # torch's, while it is on one
+_of_backward = False  # until a backward pass ends
 
 
-def _gains(parameters: Iterable[Tensor]) -> bool:
-    return torch.get_num_threads() > 1 and sum(p.numel() for p in parameters) <= SMALL_MODEL
+def available() -> int:
+    """Return torch's number of threads, as it is or was before it was put on one."""
+    return torch.get_num_threads() if _threads is None else _threads
+
+
+def _take(parameters: Iterable[Tensor]) -> bool:
+    """Put torch on one thread if the parameters are few and on the CPU; tell whether it was."""
+    global _threads
+    few = torch.get_num_threads() > 1 and sum(p.numel() for p in parameters) <= SMALL_MODEL
+    if few:
+        _threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+    return few
 
 
 @contextmanager
 def one_thread(parameters: Iterable[Tensor]) -> Iterator[None]:
-    """Have torch work on one thread if the parameters are few and on the CPU."""
-    threads, gains = torch.get_num_threads(), _gains(parameters)
-    if gains:
-        torch.set_num_threads(1)
+    """Have torch work on one thread if the parameters are few."""
+    taken = _take(parameters)
     try:
         yield
     finally:
-        if gains:
-            torch.set_num_threads(threads)
+        if taken:
+            _give_back()
 
 
 def accumulate_on_one_thread(parameters: Iterable[Tensor]) -> None:
     """Have torch add few gradients to `.grad` on this thread, until the backward pass ends."""
-    global _threads
-    if _gains(parameters):
-        _threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        torch.autograd.Variable._execution_engine.queue_callback(give_back)
+    global _of_backward
+    if _take(parameters):
+        _of_backward = True
+        torch.autograd.Variable._execution_engine.queue_callback(end_backward)
 
 
-def give_back() -> None:
+def end_backward() -> None:
     """Give torch the threads back that a backward pass took, even one that was interrupted."""
-    global _threads
+    if _of_backward:
+        _give_back()
+
+
+def _give_back() -> None:
+    global _threads, _of_backward
     if _threads is not None:
         torch.set_num_threads(_threads)
-        _threads = None
+    _threads, _of_backward = None, False

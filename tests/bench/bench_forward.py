@@ -139,11 +139,13 @@ def run(
     total, count = 0.0, int(rollouts.mask_NT.sum())
     policy.model.zero_grad()
     chosen_N = torch.ones(rollouts.num_rows, dtype=torch.bool)
-    with patch.object(hf_forward, "packs", lambda model: not padded):
-        parts = split_by_tokens(rollouts, chosen_N, BUDGET, layout=policy.layout)
-        for index in parts:
-            way = together if policy.layout == "shared" else apart
-            loss, _ = way(policy, rollouts.rows(index), count)
+    with (
+        patch.object(hf_forward, "packs", lambda model: not padded),
+        policy.training_forward() as forward,
+    ):
+        for index in split_by_tokens(rollouts, chosen_N, BUDGET, layout=forward.layout):
+            way = together if forward.layout == "shared" else apart
+            loss, _ = way(forward, rollouts.rows(index), count)
             loss.backward()
             total += loss.item()
     if optimizer is not None:

@@ -106,7 +106,7 @@ def learn(way, policy, rows, reference_RT=None):
     loss = LossConfig(loss_type="grpo", beta=0.0 if reference_RT is None else 0.04)
     policy.model.zero_grad()
     normalizer = loss_normalizer(rows.mask_RT, loss)
-    found = way(policy, rows, RLConfig(steps=1), loss, normalizer, reference_RT)
+    found = way(policy.training_forward(), rows, RLConfig(steps=1), loss, normalizer, reference_RT)
     found.loss.backward()
     gradients = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
     return found, gradients
@@ -121,7 +121,7 @@ def test_both_ways_to_the_loss_are_one(dtype):
     (one, left), (other, right) = (
         learn(way, policy, rows, reference_RT) for way in (together, apart)
     )
-    assert reference_RT.is_cuda and policy.fuses_loss
+    assert reference_RT.is_cuda and policy.training_forward().fuses_loss
     torch.testing.assert_close(one.loss, other.loss, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(one.logprobs_RT, other.logprobs_RT.cpu(), rtol=0, atol=5e-5)
     assert abs(one.metrics.kl) < 1e-6  # also in bfloat16: both sides are scored alike
@@ -137,7 +137,7 @@ def test_the_logits_of_a_micro_batch_are_never_whole(way, monkeypatch):
     monkeypatch.setattr(import_module("r1core.grpo_loss_from_hidden"), "GPU_BUDGET", 2**24)
     policy = gpu_policy(vocab_size=vocab)
     rows = micro_batch(policy, vocab, old=-11.0)
-    assert policy.fuses_loss
+    assert policy.training_forward().fuses_loss
     learn(way, policy, rows)  # cuBLAS takes its workspace
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

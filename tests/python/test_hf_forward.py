@@ -113,7 +113,7 @@ def test_a_micro_batch_keeps_to_the_budget_and_each_row_is_in_one(layout, budget
     chosen_N = torch.arange(16) % 5 != 1
     monkeypatch.setattr(hf_forward, "packs", lambda model: layout == "packed")
     policy.forward = "hf"
-    assert policy.fuses_loss  # which runs one token
+    assert policy.training_forward().fuses_loss  # which runs one token
     policy.model.model.register_forward_pre_hook(
         lambda _, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
     )

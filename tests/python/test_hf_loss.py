@@ -55,7 +55,14 @@ def learn(way, policy, rows, loss=LOSSES["r1"], settings=None):
     policy.model.zero_grad()
     reference_RT = rows.rollouts.logprobs_NT - 0.05 if loss.beta > 0 else None
     normalizer = loss_normalizer(rows.mask_RT, loss)
-    found = way(policy, rows, settings or RLConfig(steps=1), loss, normalizer, reference_RT)
+    found = way(
+        policy.training_forward(),
+        rows,
+        settings or RLConfig(steps=1),
+        loss,
+        normalizer,
+        reference_RT,
+    )
     found.loss.backward()
     named = policy.model.named_parameters()
     return found, {name: p.grad.clone() for name, p in named if p.grad is not None}
@@ -143,7 +150,7 @@ def test_bfloat16_scores_are_alike_where_they_are_compared():
     loss = LossConfig(loss_type="grpo", epsilon=1e-6, beta=0.1)
     normalizer = loss_normalizer(rows.mask_RT, loss)
     for way in (together, apart):
-        found = way(policy, rows, RLConfig(steps=1), loss, normalizer, old_RT)
+        found = way(policy.training_forward(), rows, RLConfig(steps=1), loss, normalizer, old_RT)
         torch.testing.assert_close(
             found.logprobs_RT[rows.mask_RT], old_RT[rows.mask_RT], rtol=0, atol=2e-6
         )
@@ -163,7 +170,7 @@ def test_only_models_that_do_more_to_logits_hold_them_whole(name, monkeypatch):
     )
     loss = LossConfig()
     found = policy_loss(
-        policy,
+        policy.training_forward(),
         rows,
         RLConfig(steps=1),
         loss=loss,
@@ -203,7 +210,7 @@ def test_the_logits_of_a_micro_batch_are_never_whole(way, monkeypatch):
     )
     policy = Policy.from_config(config)
     policy.forward = "hf"
-    assert policy.fuses_loss
+    assert policy.training_forward().fuses_loss
     ids_NT = torch.randint(vocab, (8, 32), generator=torch.Generator().manual_seed(0))
     rollouts = as_rollouts([Example([1, 2], ids) for ids in ids_NT.tolist()])
     rows = Rows(rollouts, rollouts.mask_NT, torch.randn(8), torch.full((8, 32), -9.0))

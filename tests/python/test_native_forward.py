@@ -344,7 +344,7 @@ def test_critic_and_reward_model_say_what_their_modules_do():
 
     def hidden(kind):
         scorer.zero_grad()
-        hidden_NH = forward.last_hidden(scorer, sequences, kind=kind)
+        hidden_NH = forward.training_forward(scorer, kind).last_hidden(sequences)
         hidden_NH.square().sum().backward()
         return hidden_NH.detach(), scorer.model.norm.weight.grad.clone()
 

@@ -9,7 +9,7 @@ from r1core import _C
 from r1core.decoder_spec import head_spec
 from r1core.grpo_loss import LossConfig
 from r1core.loss_tokens import pack_tokens
-from r1core.native_forward import completion_hidden
+from r1core.native_forward import DecoderTable, completion_hidden
 
 
 def test_chunks_of_a_large_vocabulary_do_not_change_bits():
@@ -45,7 +45,7 @@ def test_chunks_of_a_large_vocabulary_do_not_change_bits():
 
 def test_what_the_head_cannot_take_is_refused():
     policy = qwen3_policy()
-    hidden_MH = completion_hidden(policy.model, [PROMPTS[0]], [1])
+    hidden_MH = completion_hidden(DecoderTable.of(policy.model), [PROMPTS[0]], [1])
     ids_M, M = PROMPTS[0][1:].contiguous(), len(PROMPTS[0]) - 1
     head, starts = head_spec(policy.model), torch.tensor([0, M])
 

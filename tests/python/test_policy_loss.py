@@ -10,7 +10,6 @@ from torch import nn
 import r1core.stages.policy_loss as stage
 from r1core import lora
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
-from r1core.policy import Policy
 from r1core.stages.minibatches import Rows, micro_batches
 from r1core.stages.policy_loss import apart, policy_loss, together
 from r1core.stages.rl_config import RLConfig
@@ -52,7 +51,7 @@ def learn(way, policy, rows, loss=LOSSES["r1"], settings=SETTINGS):
 def accumulate(way, policy, rows, loss=LOSSES["r1"], settings=SETTINGS, normalizer=None):
     normalizer = normalizer or loss_normalizer(rows.mask_RT, loss)
     reference_RT = rows.rollouts.logprobs_NT - 0.05 if loss.beta > 0 else None
-    found = way(policy, rows, settings, loss, normalizer, reference_RT)
+    found = way(policy.training_forward(), rows, settings, loss, normalizer, reference_RT)
     found.loss.backward()
     return found
 
@@ -176,7 +175,9 @@ def test_a_policy_that_is_frozen_has_the_loss_without_a_gradient():
     policy.model.requires_grad_(False)
     normalizer = loss_normalizer(rows.mask_RT, LOSSES["r1"])
     reference_RT = rows.rollouts.logprobs_NT - 0.05
-    found = together(policy, rows, SETTINGS, LOSSES["r1"], normalizer, reference_RT)
+    found = together(
+        policy.training_forward(), rows, SETTINGS, LOSSES["r1"], normalizer, reference_RT
+    )
     assert torch.equal(found.loss, expected.loss) and not found.loss.requires_grad
 
 
@@ -223,7 +224,7 @@ def test_a_loss_scales_its_gradient_and_goes_backward_once():
     policy.model.zero_grad()
     normalizer = loss_normalizer(rows.mask_RT, LOSSES["r1"])
     arguments = (rows, SETTINGS, LOSSES["r1"], normalizer, rows.rollouts.logprobs_NT - 0.05)
-    scaled = together(policy, *arguments).loss * 4
+    scaled = together(policy.training_forward(), *arguments).loss * 4
     scaled.backward(retain_graph=True)
     for name, gradient in gradients_of(policy).items():
         torch.testing.assert_close(gradient, 4 * once[name], rtol=1e-6, atol=1e-9)
@@ -244,13 +245,11 @@ def test_no_row_is_no_error():
 @pytest.fixture
 def ways(monkeypatch):
     """The names of the ways that were gone, in order."""
-    gone, loss, logprobs = [], stage.completion_loss, Policy.logprobs
-    monkeypatch.setattr(
-        stage, "completion_loss", lambda *a, **k: gone.append("together") or loss(*a, **k)
-    )
-    monkeypatch.setattr(
-        Policy, "logprobs", lambda *a, **k: gone.append("apart") or logprobs(*a, **k)
-    )
+    gone = []
+    for way in (together, apart):
+        monkeypatch.setattr(
+            stage, way.__name__, lambda *a, way=way: gone.append(way.__name__) or way(*a)
+        )
     return gone
 
 
@@ -276,7 +275,7 @@ def test_the_head_runs_once_where_a_tokens_gradient_is_its_own(
     config = LossConfig(**loss)
     rows = rows_of(policy, on_policy)
     found = policy_loss(
-        policy,
+        policy.training_forward(),
         rows,
         RLConfig(steps=1, **settings),
         loss=config,

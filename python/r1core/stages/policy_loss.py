@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1core.forward import completion_loss, inside
+from r1core.forward import TrainingForward, inside, rollout_logprobs
 from r1core.grpo_loss import LossConfig, LossMetrics, LossNormalizer, grpo_loss
 from r1core.importance import distinct_ratios, importance_weights
 from r1core.loss_tokens import pack_tokens
-from r1core.policy import Policy
 from r1core.stages.minibatches import Rows
 from r1core.stages.rl_config import RLConfig
 
@@ -45,7 +44,7 @@ class PolicyLoss:
 
 
 def policy_loss(
-    policy: Policy,
+    forward: TrainingForward,
     rows: Rows,
     config: RLConfig,
     *,
@@ -56,15 +55,15 @@ def policy_loss(
     """Score rows under the policy and return their loss.
 
     Args:
-        policy: pi_theta.
+        forward: of pi_theta, as it is for this update.
         rows: their advantages, and the log-probabilities of the policy that sampled.
         config: whether and how tokens are weighed against the sampler.
         loss: the variant, as it is for this update.
         normalizer: of the whole minibatch.
         reference_logprobs: float32 [R, T] under pi_ref; required where loss.beta > 0.
     """
-    way = together if _known(rows, config, loss) and policy.fuses_loss else apart
-    return way(policy, rows, config, loss, normalizer, reference_logprobs)
+    way = together if _known(rows, config, loss) and forward.fuses_loss else apart
+    return way(forward, rows, config, loss, normalizer, reference_logprobs)
 
 
 def _known(rows: Rows, config: RLConfig, loss: LossConfig) -> bool:
@@ -74,7 +73,7 @@ def _known(rows: Rows, config: RLConfig, loss: LossConfig) -> bool:
 
 
 def together(
-    policy: Policy,
+    forward: TrainingForward,
     rows: Rows,
     config: RLConfig,
     loss: LossConfig,
@@ -105,19 +104,13 @@ def together(
         normalizer=normalizer,
         config=loss,
     )
-    value, metrics, logprobs_M = completion_loss(
-        policy.model,
-        rows.rollouts,
-        packed,
-        kind=policy.forward,
-        gradient_checkpointing=policy.gradient_checkpointing,
-    )
+    value, metrics, logprobs_M = forward.completion_loss(rows.rollouts, packed)
     logprobs_RT = torch.zeros(inside_RT.shape).masked_scatter(inside_RT, logprobs_M.cpu())
     return PolicyLoss(value, metrics, logprobs_RT, ratios)
 
 
 def apart(
-    policy: Policy,
+    forward: TrainingForward,
     rows: Rows,
     config: RLConfig,
     loss: LossConfig,
@@ -125,7 +118,7 @@ def apart(
     reference_RT: Tensor | None,
 ) -> PolicyLoss:
     """Score every row before the loss; by whichever forward the policy trains."""
-    logprobs_RT, entropies_RT = policy.logprobs(rows.rollouts)
+    logprobs_RT, entropies_RT = rollout_logprobs(forward, rows.rollouts)
     if loss.entropy_coef == 0:
         entropies_RT = entropies_RT.detach()
     weights_RT, ratios = _sampler_weights(rows.sampler_policy(logprobs_RT), rows, config)

@@ -20,7 +20,7 @@ from r1core.forward import ForwardKind, runs_native
 from r1core.grpo_loss_from_hidden import packed_loss_from_hidden
 from r1core.hf_head import head_input, head_reason
 from r1core.loss_tokens import cross_entropy_tokens
-from r1core.native_forward import completion_hidden
+from r1core.native_forward import DecoderTable, completion_hidden
 from r1core.native_loss import head_loss
 from r1core.stages.packing import IGNORE, PackedBatch, pack
 from r1core.types import StepStats
@@ -140,7 +140,7 @@ def native_document_loss(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     following_M = torch.cat([ids_T[1:] for ids_T in documents])
     M = len(following_M)
     every = cross_entropy_tokens(M, M)
-    hidden_MH = completion_hidden(model, documents, [1] * len(documents))
+    hidden_MH = completion_hidden(DecoderTable.of(model), documents, [1] * len(documents))
     loss: Tensor = head_loss(model, hidden_MH, following_M, every)[0]
     return loss
 

@@ -168,28 +168,29 @@ def update(
     Whatever fails before the optimizer's own step leaves the policy and the state as they were.
     """
     losses, loss_config = LossTally(), config.loss_at(state.step + 1)
-    for rows, normalizer in micro_batches(
-        minibatch(batch, config),
-        loss_config,
-        config.tokens_per_micro_batch,
-        layout=policy.layout,
-    ):
-        reference_RT = None
-        if state.reference is not None and loss_config.beta > 0:
-            with clock.phase("reference"), torch.no_grad():
-                reference_RT, _ = state.reference.logprobs(rows.rollouts)  # pi_ref
-        with clock.phase("forward_backward"):
-            found = policy_loss(  # pi_theta; equations 1, 2
-                policy,
-                rows,
-                config,
-                loss=loss_config,
-                normalizer=normalizer,
-                reference_logprobs=reference_RT,
-            )
-            found.loss.backward()  # type: ignore[no-untyped-call]
-        trainer_RT = rows.sampler_policy(found.logprobs_RT)
-        losses.add(found.metrics, trainer_RT, rows.rollouts, found.ratios)
+    with policy.training_forward() as forward:
+        for rows, normalizer in micro_batches(
+            minibatch(batch, config),
+            loss_config,
+            config.tokens_per_micro_batch,
+            layout=forward.layout,
+        ):
+            reference_RT = None
+            if state.reference is not None and loss_config.beta > 0:
+                with clock.phase("reference"), torch.no_grad():
+                    reference_RT, _ = state.reference.logprobs(rows.rollouts)  # pi_ref
+            with clock.phase("forward_backward"):
+                found = policy_loss(  # pi_theta; equations 1, 2
+                    forward,
+                    rows,
+                    config,
+                    loss=loss_config,
+                    normalizer=normalizer,
+                    reference_logprobs=reference_RT,
+                )
+                found.loss.backward()  # type: ignore[no-untyped-call]
+            trainer_RT = rows.sampler_policy(found.logprobs_RT)
+            losses.add(found.metrics, trainer_RT, rows.rollouts, found.ratios)
     with clock.phase("optimizer"):
         taken = state.update(state.stage)
     batch.updates += 1

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from r1core.data import Example, PromptSampler
-from r1core.forward import completion_loss, inside
+from r1core.forward import TrainingForward, inside, rollout_logprobs
 from r1core.loss_tokens import cross_entropy_tokens
 from r1core.policy import Policy
 from r1core.stages.examples import as_rollouts
@@ -107,32 +107,28 @@ def backward(policy: Policy, rollouts: Rollouts, config: SFTConfig) -> dict[str,
     """Add the gradient of the mean cross-entropy of a batch's completion tokens."""
     count = int(rollouts.mask_NT.sum())
     loss = entropy = 0.0
-    way = together if policy.fuses_loss else apart
-    for rows in micro_batches(policy, rollouts, config.tokens_per_micro_batch):
-        part, part_entropy = way(policy, rows, count)
-        part.backward()  # type: ignore[no-untyped-call]
-        loss += part.item()
-        entropy += part_entropy
+    with policy.training_forward() as forward:
+        way = together if forward.fuses_loss else apart
+        for rows in micro_batches(forward, rollouts, config.tokens_per_micro_batch):
+            part, part_entropy = way(forward, rows, count)
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.item()
+            entropy += part_entropy
     return {"loss": loss, "entropy": entropy}
 
 
-def together(policy: Policy, rows: Rollouts, count: int) -> tuple[Tensor, float]:
+def together(forward: TrainingForward, rows: Rollouts, count: int) -> tuple[Tensor, float]:
     """Return the loss and the mean entropy of some rows; the head runs once (`policy_loss`)."""
     mask_M = rows.mask_NT[inside(rows)]
-    loss, metrics, _ = completion_loss(
-        policy.model,
-        rows,
-        cross_entropy_tokens(len(mask_M), count, mask_M),
-        kind=policy.forward,
-        gradient_checkpointing=policy.gradient_checkpointing,
-    )
+    packed = cross_entropy_tokens(len(mask_M), count, mask_M)
+    loss, metrics, _ = forward.completion_loss(rows, packed)
     assert metrics.entropy is not None
     return loss, metrics.entropy * metrics.tokens / count
 
 
-def apart(policy: Policy, rows: Rollouts, count: int) -> tuple[Tensor, float]:
+def apart(forward: TrainingForward, rows: Rollouts, count: int) -> tuple[Tensor, float]:
     """Do the same by log-probabilities, from whichever forward the policy trains."""
-    logprobs_RT, entropies_RT = policy.logprobs(rows)
+    logprobs_RT, entropies_RT = rollout_logprobs(forward, rows)
     loss = cross_entropy(logprobs_RT, rows) / count
     return loss, float(entropies_RT.detach().sum()) / count
 
@@ -141,17 +137,18 @@ def apart(policy: Policy, rows: Rollouts, count: int) -> tuple[Tensor, float]:
 def evaluation_loss(policy: Policy, examples: Sequence[Example], config: SFTConfig) -> float:
     """Return the mean cross-entropy in nats of the examples' completion tokens."""
     rollouts = as_rollouts(examples)
-    losses = [
-        float(cross_entropy(policy.logprobs(rows)[0], rows))
-        for rows in micro_batches(policy, rollouts, config.tokens_per_micro_batch)
-    ]
+    with policy.training_forward() as forward:
+        losses = [
+            float(cross_entropy(rollout_logprobs(forward, rows)[0], rows))
+            for rows in micro_batches(forward, rollouts, config.tokens_per_micro_batch)
+        ]
     return sum(losses) / int(rollouts.mask_NT.sum())
 
 
-def micro_batches(policy: Policy, rollouts: Rollouts, budget: int) -> Iterator[Rollouts]:
+def micro_batches(forward: TrainingForward, rollouts: Rollouts, budget: int) -> Iterator[Rollouts]:
     """Split a batch under the budget of tokens, longest examples first."""
     every_N = torch.ones(rollouts.num_rows, dtype=torch.bool)
-    for index_R in split_by_tokens(rollouts, every_N, budget, layout=policy.layout):
+    for index_R in split_by_tokens(rollouts, every_N, budget, layout=forward.layout):
         yield rollouts.rows(index_R)
 
 
