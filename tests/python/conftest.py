@@ -32,8 +32,11 @@ def _same_global_state():
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
-    """Keep pretrained bases in one place for the whole session, subprocesses included."""
-    directory = os.environ.get("R1CORE_CACHE") or str(tmp_path_factory.mktemp("cache"))
+    """Keep pretrained bases in one place for the whole session, all its processes included."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    directory = os.environ.get("R1CORE_CACHE") or str(session / "cache")
     os.environ["R1CORE_CACHE"] = directory
     return directory
 

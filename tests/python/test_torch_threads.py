@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from models import qwen3_policy
+from native_cases import rollouts_of
 from torch import nn
 
-from r1core import torch_threads
+from r1core import _C, torch_threads
+from r1core.forward import rollout_logprobs
 from r1core.stages.optimizer import OptimizerConfig
 from r1core.stages.training_state import TrainingState
 
@@ -39,3 +42,25 @@ def test_the_optimizer_steps_a_small_model_on_one_thread():
     state.update("sft")
     assert seen == [1] and torch.get_num_threads() == 2
     assert not torch.equal(layer.weight, before)
+
+
+def test_a_step_keeps_torch_on_one_thread_and_our_kernels_on_all(monkeypatch):
+    policy, asked = qwen3_policy(), []
+    rollouts = rollouts_of(policy)
+    run = _C.head_logprobs
+    monkeypatch.setattr(_C, "head_logprobs", lambda *a: asked.append(a[-1]) or run(*a))
+    with pytest.raises(KeyError), policy.training_forward() as forward:
+        for _ in range(2):
+            rollout_logprobs(forward, rollouts)[0].sum().backward()
+            assert torch.get_num_threads() == 1  # the backward pass gave none back
+        raise KeyError
+    assert asked == [2, 2] and torch.get_num_threads() == 2
+    policy.logprobs(rollouts)[0].sum().backward()  # the caller's own loop
+    assert asked == [2, 2, 2] and torch.get_num_threads() == 2
+
+
+def test_the_module_s_own_forward_has_all_threads():
+    policy = qwen3_policy()
+    policy.forward = "hf"
+    with policy.training_forward():
+        assert torch.get_num_threads() == 2

@@ -94,25 +94,33 @@ def endpoint(config: ChatModelConfig) -> Ask:
     Raises:
         ConnectionError: the server cannot be reached, or refuses.
     """
-    from huggingface_hub import InferenceClient  # takes a second to import
+    import requests  # here: what asks no server need not wait for it
 
-    client = InferenceClient(
-        base_url=config.endpoint,
-        api_key=os.environ.get(config.api_key_variable, "none"),
-        timeout=config.timeout_seconds,
-    )
+    def authorize(request: Any) -> Any:  # goes before what a .netrc says
+        key = os.environ.get(config.api_key_variable, "none")
+        request.headers["Authorization"] = f"Bearer {key}"
+        return request
+
+    def post(prompt: str) -> str | None:
+        response = requests.post(
+            f"{config.endpoint}/chat/completions",
+            json={
+                "model": config.model,
+                "messages": [{"role": "user", "content": prompt}],
+                "max_tokens": config.max_new_tokens,
+                "temperature": config.temperature,
+            },
+            auth=authorize,
+            timeout=config.timeout_seconds,
+        )
+        response.raise_for_status()
+        return finished_text(response.json())
 
     def one(prompt: str) -> str | None:
         for attempt in range(1, config.attempts + 1):
             try:
-                answer = client.chat_completion(
-                    [{"role": "user", "content": prompt}],
-                    model=config.model,
-                    max_tokens=config.max_new_tokens,
-                    temperature=config.temperature,
-                )
-                return finished_text(answer)
-            except Exception as error:  # the client's kinds differ from version to version
+                return post(prompt)
+            except (requests.RequestException, LookupError, TypeError) as error:
                 raise_if_hopeless(error, config, last=attempt == config.attempts)
             time.sleep(config.pause_seconds * 2 ** (attempt - 1))
         return None
@@ -125,15 +133,22 @@ def endpoint(config: ChatModelConfig) -> Ask:
 
 
 def finished_text(answer: Any) -> str | None:
-    """Return a server's answer; None where it is cut off, or there is none."""
-    choices = answer.choices or []
-    if not choices or choices[0].finish_reason == "length":
+    """Return the text of a chat completion (OpenAI's JSON); None where it is cut off or empty.
+
+    Raises:
+        LookupError, TypeError: the JSON is no chat completion.
+    """
+    choice = answer["choices"][0]
+    if choice["finish_reason"] == "length":
         return None
-    return choices[0].message.content or None
+    text = choice["message"]["content"]
+    return text if isinstance(text, str) and text else None
 
 
 def raise_if_hopeless(error: Exception, config: ChatModelConfig, *, last: bool) -> None:
     """Raise ConnectionError for what asking again, or asking for other rows, cannot mend."""
+    from urllib3.exceptions import NewConnectionError
+
     status = getattr(getattr(error, "response", None), "status_code", None)
     where = f"the chat model at {config.endpoint}"
     if status in (401, 403):
@@ -144,7 +159,8 @@ def raise_if_hopeless(error: Exception, config: ChatModelConfig, *, last: bool) 
         raise ConnectionError(
             f"{where} answers {status}: check its address and that it serves model {config.model!r}"
         ) from None
-    if last and type(error).__name__ in ("ConnectError", "ConnectionError"):
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    if last and isinstance(cause, NewConnectionError):
         raise ConnectionError(
             f"{where} cannot be reached; start it, or name another, and run the same command again"
         ) from None
