@@ -8,11 +8,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from r1core.forward import ForwardKind, Layout, TrainingForward, training_forward
+from r1core.forward import ForwardKind, TrainingForward, rollout_values, training_forward
 from r1core.lora import has_lora, merge_lora
 from r1core.policy import Policy
 from r1core.types import Rollouts
@@ -61,10 +60,12 @@ class Critic:
             gradient_checkpointing=policy.gradient_checkpointing,
         )
 
-    @property
-    def layout(self) -> Layout:
-        """What a forward pass runs on."""
-        return self._training_forward().layout
+    def training_forward(self) -> TrainingForward:
+        """Return the forward pass that trains the critic as it is now, until its weights change."""
+        forward: TrainingForward = training_forward(
+            self.model, self.forward, gradient_checkpointing=self.gradient_checkpointing
+        )
+        return forward
 
     def values(self, rollouts: Rollouts) -> Tensor:
         """Return the value of the state before each completion token; differentiable.
@@ -75,17 +76,7 @@ class Critic:
         Returns:
             values_NT: [N, T] float32, in units of the reward; 0 beyond each row's length.
         """
-        values_M = self._training_forward().completion_values(rollouts)
-        T = rollouts.tokens_NT.shape[1]
-        inside_NT = (torch.arange(T) < rollouts.lengths_N[:, None]).to(values_M.device)
-        blank_NT = torch.zeros(inside_NT.shape, device=values_M.device)
-        return blank_NT.masked_scatter(inside_NT, values_M)
-
-    def _training_forward(self) -> TrainingForward:
-        forward: TrainingForward = training_forward(
-            self.model, self.forward, gradient_checkpointing=self.gradient_checkpointing
-        )
-        return forward
+        return rollout_values(self.training_forward(), rollouts)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every weight, by the module's names."""

@@ -10,8 +10,8 @@ Shapes: N rollouts, M completion tokens, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Literal, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -89,8 +89,7 @@ def training_forward(
 class NativeForward:
     """By the engine's kernels: packed rows that share their prompts.
 
-    Holds the engine's table of the model's parameters, for as long as their values stay. As a
-    context, keeps torch's threads off the cores between our kernels.
+    Holds the engine's table of what lies below the model's head, for as long as its values stay.
     """
 
     layout: Layout = "shared"
@@ -99,14 +98,10 @@ class NativeForward:
     def __init__(self, model: PreTrainedModel, gradient_checkpointing: bool = False) -> None:
         self._model, self._table = model, native_forward.DecoderTable.of(model)
         self._gradient_checkpointing = gradient_checkpointing
-        self._torch = ExitStack()
 
-    def __enter__(self) -> Self:
-        self._torch.enter_context(torch_threads.one_thread(self._model.parameters()))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._torch.close()
+    def on_one_torch_thread(self) -> AbstractContextManager[None]:
+        """Keep torch's threads off the cores between our kernels, if the model is small."""
+        return torch_threads.one_thread(self._model.parameters())
 
     def completion_logprobs(self, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """Score the completions' tokens, row by row; differentiable.
@@ -182,11 +177,9 @@ class ModuleForward:
         self._model, self._gradient_checkpointing = model, gradient_checkpointing
         self.layout: Layout = "packed" if hf_forward.packs(model) else "padded"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def on_one_torch_thread(self) -> AbstractContextManager[None]:
+        """Leave torch its threads, which run the module."""
+        return nullcontext()
 
     @property
     def fuses_loss(self) -> bool:
@@ -249,12 +242,18 @@ TrainingForward = NativeForward | ModuleForward
 def rollout_logprobs(forward: TrainingForward, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
     """Return `completion_logprobs` by row, float32 [N, T]; 0 beyond each row's length."""
     logprobs_M, entropies_M = forward.completion_logprobs(rollouts)
-    inside_NT = inside(rollouts).to(logprobs_M.device)
-    blank_NT = torch.zeros(inside_NT.shape, dtype=logprobs_M.dtype, device=logprobs_M.device)
-    return (
-        blank_NT.masked_scatter(inside_NT, logprobs_M),
-        blank_NT.masked_scatter(inside_NT, entropies_M),
-    )
+    return _by_row(logprobs_M, rollouts), _by_row(entropies_M, rollouts)
+
+
+def rollout_values(forward: TrainingForward, rollouts: Rollouts) -> Tensor:
+    """Return `completion_values` by row, float32 [N, T]; 0 beyond each row's length."""
+    return _by_row(forward.completion_values(rollouts), rollouts)
+
+
+def _by_row(packed_M: Tensor, rollouts: Rollouts) -> Tensor:
+    inside_NT = inside(rollouts).to(packed_M.device)
+    blank_NT = torch.zeros(inside_NT.shape, dtype=packed_M.dtype, device=packed_M.device)
+    return blank_NT.masked_scatter(inside_NT, packed_M)
 
 
 def inside(rollouts: Rollouts) -> Tensor:

@@ -26,17 +26,24 @@ class DecoderTable(NamedTuple):
         spec: the engine's table of it.
         parameters: the module's own, in the order of `_C.parameters_of`.
         padding_idx: the token whose embedding has no gradient, or None.
+        versions: of the parameters; the spec holds copies of vectors that are not float32.
     """
 
     spec: _C.DecoderSpec
     parameters: list[Tensor]
     padding_idx: int | None
+    versions: list[int]
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> DecoderTable:
         """Return the table of a model that it describes; see `r1core.decoder_spec`."""
+        parameters = decoder_parameters(model)
         padding_idx = model.model.embed_tokens.padding_idx
-        return cls(headless_spec(model), decoder_parameters(model), padding_idx)
+        return cls(headless_spec(model), parameters, padding_idx, _versions(parameters))
+
+
+def _versions(parameters: Sequence[Tensor]) -> list[int]:
+    return [parameter._version for parameter in parameters]
 
 
 class _CompletionHidden(torch.autograd.Function):
@@ -138,7 +145,10 @@ def completion_hidden(
 
     Raises:
         ValueError: a sequence is empty, holds an unknown id, or is too long for the context.
+        RuntimeError: the weights have changed since the table was made.
     """
+    if _versions(table.parameters) != table.versions:
+        raise RuntimeError("completion_hidden: table is of weights that have changed since")
     torch_threads.end_backward()  # a backward pass that was interrupted kept them
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in table.parameters)
     keep = _C.Keep.layers if gradient_checkpointing else _C.Keep.all

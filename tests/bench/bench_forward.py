@@ -139,10 +139,9 @@ def run(
     total, count = 0.0, int(rollouts.mask_NT.sum())
     policy.model.zero_grad()
     chosen_N = torch.ones(rollouts.num_rows, dtype=torch.bool)
-    with (
-        patch.object(hf_forward, "packs", lambda model: not padded),
-        policy.training_forward() as forward,
-    ):
+    with patch.object(hf_forward, "packs", lambda model: not padded):
+        forward = policy.training_forward()
+    with forward.on_one_torch_thread():
         for index in split_by_tokens(rollouts, chosen_N, BUDGET, layout=forward.layout):
             way = together if forward.layout == "shared" else apart
             loss, _ = way(forward, rollouts.rows(index), count)

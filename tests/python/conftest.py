@@ -2,14 +2,15 @@
 
 import os
 
-import pytest
-import torch
-
-from r1core.worlds import load_world
-from r1core.worlds.base import base_policy
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for the network
+# Read where the Hub's client is imported: no test reaches for the network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from r1core.worlds import load_world  # noqa: E402
+from r1core.worlds.base import base_policy  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):

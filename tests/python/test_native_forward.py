@@ -270,6 +270,17 @@ def test_torch_compile_breaks_the_graph_around_it():
     assert torch.equal(compiled(), policy.logprobs(rollouts)[0] * 2)
 
 
+@pytest.mark.parametrize("name", ["qwen3", "gemma"])
+def test_a_forward_is_of_the_weights_as_they_were(name):
+    policy = policy_of(name)
+    stale, rollouts = policy.training_forward(), rollouts_of(policy)
+    with torch.no_grad():
+        policy.model.model.norm.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="table is of weights that have changed since"):
+        stale.completion_logprobs(rollouts)
+    policy.training_forward().completion_logprobs(rollouts)
+
+
 # Which forward ------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ class Server(BaseHTTPRequestHandler):
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.paths.append(self.path)
         self.server.seen.append((self.headers.get("Authorization"), request))
         reply = self.server.replies.pop(0) if self.server.replies else "fine"
         if callable(reply):
@@ -50,7 +51,7 @@ def message(text):
 @pytest.fixture
 def server():
     made = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    made.seen, made.replies = [], []
+    made.seen, made.paths, made.replies = [], [], []
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
     yield made
@@ -82,11 +83,46 @@ def test_a_busy_server_is_asked_again(server, failures):
     assert len(server.seen) == len(failures) + 1
 
 
-@pytest.mark.parametrize("reply", [b"{not json", b"{}", b'{"choices": []}', "", None, "cut"])
-def test_an_answer_that_is_none_drops_the_row_alone(server, reply):
+UNUSABLE = [
+    b"{not json",
+    b"\xff",
+    b"{}",
+    b"[]",
+    b'{"choices": []}',
+    b'{"choices": [1]}',
+    b'{"choices": [{"message": {}}]}',
+    b'{"choices": [{"message": {"content": 7}}]}',
+]
+
+
+@pytest.mark.parametrize("reply", [*UNUSABLE, "", None, "cut"])
+def test_an_answer_that_is_none_drops_the_row_alone_and_at_once(server, reply):
     server.replies = [reply, "fine"]
-    asked = endpoint(config(server, attempts=1))(["x", "y"])
-    assert asked == [None, "fine"]
+    asked = endpoint(config(server))(["x", "y"])
+    assert asked == [None, "fine"] and len(server.seen) == 2
+
+
+def test_a_reason_to_finish_may_be_missing(server):
+    server.replies = [b'{"choices": [{"message": {"content": "fine"}}]}']
+    assert endpoint(config(server))(["x"]) == ["fine"]
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("", "/v1/chat/completions"),
+        ("/", "/v1/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/v1/", "/v1/chat/completions"),
+        ("/api/v3", "/api/v3/chat/completions"),
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1?version=2", "/v1/chat/completions?version=2"),
+    ],
+)
+def test_an_address_is_completed(server, address, path):
+    where = f"http://127.0.0.1:{server.server_port}{address}"
+    assert endpoint(ChatModelConfig(endpoint=where, model="m"))(["x"]) == ["fine"]
+    assert server.paths == [path]
 
 
 def test_a_rewrite_without_its_summary_drops_the_row(server):
@@ -111,6 +147,9 @@ def test_a_server_that_is_not_there_or_refuses_stops_the_stage(server):
     nowhere = ChatModelConfig(endpoint="http://127.0.0.1:9/v1", model="m", pause_seconds=0.01)
     with pytest.raises(ConnectionError, match=r"http://127.0.0.1:9/v1 .*cannot be reached.*start"):
         endpoint(nowhere)(["x"])
+    tls = f"https://127.0.0.1:{server.server_port}/v1"
+    with pytest.raises(ConnectionError, match="cannot be reached"):
+        endpoint(ChatModelConfig(endpoint=tls, model="m", pause_seconds=0.01))(["x"])
     server.replies = [401]
     with pytest.raises(ConnectionError, match=r"answers 401.*OPENAI_API_KEY"):
         endpoint(config(server))(["x"])
@@ -129,6 +168,13 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(server, monkey
     with pytest.raises(ConnectionError) as error:
         endpoint(settings)(["x"])
     assert "s3cret" not in str(error.value) and "MY_KEY" in str(error.value)
+    monkeypatch.setenv("MY_KEY", " s3cret\n")
+    endpoint(settings)(["x"])
+    assert server.seen[-1][0] == "Bearer s3cret"
+    monkeypatch.setenv("MY_KEY", "s3cr\xe9t")
+    with pytest.raises(ValueError, match="MY_KEY must hold a key of printable ASCII") as error:
+        endpoint(settings)
+    assert "s3cr" not in str(error.value)
 
 
 def test_a_local_checkpoint_answers_or_is_cut_off(tmp_path):
@@ -146,6 +192,7 @@ def test_a_local_checkpoint_answers_or_is_cut_off(tmp_path):
         ({"function": "a:b", "path": "x"}, "exactly one of function, endpoint and path"),
         ({"endpoint": "http://x"}, "model must name the model behind the endpoint"),
         ({"function": "no colon"}, "String should match pattern"),
+        ({"endpoint": "127.0.0.1:8000/v1", "model": "m"}, "String should match pattern"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

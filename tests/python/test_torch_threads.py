@@ -1,5 +1,7 @@
 """Torch's threads beside ours: on one while tensors are few, and all there again afterwards."""
 
+import threading
+
 import pytest
 import torch
 from models import qwen3_policy
@@ -49,7 +51,8 @@ def test_a_step_keeps_torch_on_one_thread_and_our_kernels_on_all(monkeypatch):
     rollouts = rollouts_of(policy)
     run = _C.head_logprobs
     monkeypatch.setattr(_C, "head_logprobs", lambda *a: asked.append(a[-1]) or run(*a))
-    with pytest.raises(KeyError), policy.training_forward() as forward:
+    forward = policy.training_forward()
+    with pytest.raises(KeyError), forward.on_one_torch_thread():
         for _ in range(2):
             rollout_logprobs(forward, rollouts)[0].sum().backward()
             assert torch.get_num_threads() == 1  # the backward pass gave none back
@@ -62,5 +65,39 @@ def test_a_step_keeps_torch_on_one_thread_and_our_kernels_on_all(monkeypatch):
 def test_the_module_s_own_forward_has_all_threads():
     policy = qwen3_policy()
     policy.forward = "hf"
-    with policy.training_forward():
+    with policy.training_forward().on_one_torch_thread():
         assert torch.get_num_threads() == 2
+
+
+def test_contexts_nest_and_threads_of_python_have_their_own():
+    few, counts = [torch.empty(3)], []
+
+    def other():
+        torch.set_num_threads(2)
+        with torch_threads.one_thread(few):
+            inside.set()
+            left.wait(10)
+            counts.append((torch.get_num_threads(), torch_threads.available()))
+        counts.append((torch.get_num_threads(), torch_threads.available()))
+
+    inside, left = threading.Event(), threading.Event()
+    thread = threading.Thread(target=other)
+    with torch_threads.one_thread(few):
+        thread.start()
+        assert inside.wait(10)
+        with torch_threads.one_thread(few):
+            assert torch_threads.available() == 2
+        assert torch.get_num_threads() == 1 and torch_threads.available() == 2
+    assert torch.get_num_threads() == torch_threads.available() == 2
+    left.set()
+    thread.join()
+    assert counts == [(1, 2), (2, 2)]
+
+
+def test_a_context_after_an_interrupted_backward_pass_has_all_threads_to_give():
+    torch_threads._take([torch.empty(3)])
+    torch_threads._taken.of_backward = True  # as such a pass leaves it
+    with torch_threads.one_thread([torch.empty(3)]):
+        torch_threads.end_backward()  # of the next forward pass
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2

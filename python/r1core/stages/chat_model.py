@@ -6,11 +6,13 @@ A rule (any function), a chat model behind an OpenAI-style endpoint, or a local 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -42,7 +44,7 @@ class ChatModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     function: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$")
-    endpoint: str | None = None
+    endpoint: str | None = Field(None, pattern=r"^https?://[^/\s]")
     model: str | None = None
     api_key_variable: str = "OPENAI_API_KEY"
     path: str | None = None
@@ -93,17 +95,21 @@ def endpoint(config: ChatModelConfig) -> Ask:
 
     Raises:
         ConnectionError: the server cannot be reached, or refuses.
+        ValueError: the key can stand in no header.
     """
     import requests  # here: what asks no server need not wait for it
 
+    key = os.environ.get(config.api_key_variable, "none").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"{config.api_key_variable} must hold a key of printable ASCII")
+
     def authorize(request: Any) -> Any:  # goes before what a .netrc says
-        key = os.environ.get(config.api_key_variable, "none")
         request.headers["Authorization"] = f"Bearer {key}"
         return request
 
     def post(prompt: str) -> str | None:
         response = requests.post(
-            f"{config.endpoint}/chat/completions",
+            completions_url(config),
             json={
                 "model": config.model,
                 "messages": [{"role": "user", "content": prompt}],
@@ -114,13 +120,13 @@ def endpoint(config: ChatModelConfig) -> Ask:
             timeout=config.timeout_seconds,
         )
         response.raise_for_status()
-        return finished_text(response.json())
+        return finished_text(response.content)
 
     def one(prompt: str) -> str | None:
         for attempt in range(1, config.attempts + 1):
             try:
                 return post(prompt)
-            except (requests.RequestException, LookupError, TypeError) as error:
+            except requests.RequestException as error:
                 raise_if_hopeless(error, config, last=attempt == config.attempts)
             time.sleep(config.pause_seconds * 2 ** (attempt - 1))
         return None
@@ -132,21 +138,29 @@ def endpoint(config: ChatModelConfig) -> Ask:
     return ask
 
 
-def finished_text(answer: Any) -> str | None:
-    """Return the text of a chat completion (OpenAI's JSON); None where it is cut off or empty.
+def completions_url(config: ChatModelConfig) -> str:
+    """Return where chat completions are asked for; a bare host stands for its `/v1`."""
+    parts = urlsplit(config.endpoint or "")
+    path = parts.path.rstrip("/") or "/v1"
+    if not path.endswith("/chat/completions"):
+        path += "/chat/completions"
+    return parts._replace(path=path).geturl()
 
-    Raises:
-        LookupError, TypeError: the JSON is no chat completion.
-    """
-    choice = answer["choices"][0]
-    if choice["finish_reason"] == "length":
+
+def finished_text(answer: bytes) -> str | None:
+    """Return the text of a chat completion (OpenAI's JSON); None where it is cut off, or none."""
+    try:
+        choice = json.loads(answer)["choices"][0]
+        text = choice["message"]["content"]
+        cut = choice.get("finish_reason") == "length"
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    text = choice["message"]["content"]
-    return text if isinstance(text, str) and text else None
+    return text if isinstance(text, str) and text and not cut else None
 
 
 def raise_if_hopeless(error: Exception, config: ChatModelConfig, *, last: bool) -> None:
     """Raise ConnectionError for what asking again, or asking for other rows, cannot mend."""
+    from requests.exceptions import InvalidURL, ProxyError, SSLError
     from urllib3.exceptions import NewConnectionError
 
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -160,7 +174,8 @@ def raise_if_hopeless(error: Exception, config: ChatModelConfig, *, last: bool) 
             f"{where} answers {status}: check its address and that it serves model {config.model!r}"
         ) from None
     cause = getattr(error.args[0] if error.args else None, "reason", None)
-    if last and isinstance(cause, NewConnectionError):
+    nowhere = isinstance(error, (InvalidURL, ProxyError, SSLError))
+    if last and (nowhere or isinstance(cause, NewConnectionError)):
         raise ConnectionError(
             f"{where} cannot be reached; start it, or name another, and run the same command again"
         ) from None

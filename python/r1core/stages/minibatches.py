@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1core.forward import Layout
+from r1core.forward import Layout, rollout_logprobs
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
 from r1core.hf_forward import first_fit
 from r1core.policy import Policy
@@ -101,10 +101,10 @@ def old_logprobs(policy: Policy, batch: RolloutBatch, config: RLConfig) -> Tenso
     needed_N = gradient_rows(batch.trained_N, batch.advantages, config.loss_at(1))
     if config.num_iterations == 1:
         needed_N[minibatch_index(batch, config)] = False
-    budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(batch.rollouts, needed_N, budget, layout=policy.layout):
+    forward, budget = policy.training_forward(), config.tokens_per_micro_batch
+    for index_R in split_by_tokens(batch.rollouts, needed_N, budget, layout=forward.layout):
         with torch.no_grad():
-            logprobs_RT, _ = policy.logprobs(batch.rollouts.rows(index_R))
+            logprobs_RT, _ = rollout_logprobs(forward, batch.rollouts.rows(index_R))
         old_NT[index_R, : logprobs_RT.shape[1]] = logprobs_RT.cpu()
     return old_NT
 

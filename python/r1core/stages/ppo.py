@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from r1core.critic import Critic
+from r1core.forward import rollout_values
 from r1core.gae import gae, whiten
 from r1core.policy import Policy
 from r1core.rewards import RewardSpec
@@ -113,10 +114,10 @@ def values_of(critic: Critic, rollouts: Rollouts, config: PPOConfig) -> Tensor:
     """Return the critic's values of every token as they are now, [N, T]."""
     values_NT = torch.zeros_like(rollouts.logprobs_NT)
     scored_N = rollouts.lengths_N > 0
-    budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(rollouts, scored_N, budget, layout=critic.layout):
+    forward, budget = critic.training_forward(), config.tokens_per_micro_batch
+    for index_R in split_by_tokens(rollouts, scored_N, budget, layout=forward.layout):
         with torch.no_grad():
-            values_RT = critic.values(rollouts.rows(index_R))
+            values_RT = rollout_values(forward, rollouts.rows(index_R))
         values_NT[index_R, : values_RT.shape[1]] = values_RT.cpu()
     return values_NT
 
@@ -152,7 +153,7 @@ def update(
 def accumulate(state: PPOState, batch: RolloutBatch, config: PPOConfig) -> dict[str, float]:
     """Put the gradient of the minibatch's value loss into the critic; return what was measured."""
     assert batch.returns_NT is not None and batch.values_NT is not None
-    rollouts, critic = batch.rollouts, state.critic
+    rollouts, forward = batch.rollouts, state.critic.training_forward()
     chosen_N = torch.zeros_like(batch.trained_N)
     index_R = minibatch_index(batch, config)
     chosen_N[index_R] = batch.trained_N[index_R]
@@ -160,8 +161,8 @@ def accumulate(state: PPOState, batch: RolloutBatch, config: PPOConfig) -> dict[
     totals: dict[str, float] = defaultdict(float)
     state.critic_state.optimizer.zero_grad()  # of an update that failed
     budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(rollouts, chosen_N, budget, layout=critic.layout):
-        values_RT = critic.values(rollouts.rows(index_R))
+    for index_R in split_by_tokens(rollouts, chosen_N, budget, layout=forward.layout):
+        values_RT = rollout_values(forward, rollouts.rows(index_R))
         T, device = values_RT.shape[1], values_RT.device
         loss, clipped = value_loss(
             values_RT,

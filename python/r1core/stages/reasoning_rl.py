@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from r1core.advantage import group_advantage
+from r1core.forward import rollout_logprobs
 from r1core.kl import token_kl
 from r1core.lora import AdapterReference
 from r1core.policy import Policy
@@ -168,7 +169,8 @@ def update(
     Whatever fails before the optimizer's own step leaves the policy and the state as they were.
     """
     losses, loss_config = LossTally(), config.loss_at(state.step + 1)
-    with policy.training_forward() as forward:
+    forward = policy.training_forward()
+    with forward.on_one_torch_thread():
         for rows, normalizer in micro_batches(
             minibatch(batch, config),
             loss_config,
@@ -214,11 +216,12 @@ def reference_kl(
     """
     kl_NT = torch.zeros_like(rollouts.logprobs_NT)
     scored_N = rollouts.lengths_N > 0
-    budget = config.tokens_per_micro_batch
-    for index_R in split_by_tokens(rollouts, scored_N, budget, layout=policy.layout):
+    forward, budget = policy.training_forward(), config.tokens_per_micro_batch
+    for index_R in split_by_tokens(rollouts, scored_N, budget, layout=forward.layout):
         rows = rollouts.rows(index_R)
         with clock.phase("reference"), torch.no_grad():
-            logprobs_RT, reference_RT = policy.logprobs(rows)[0], reference.logprobs(rows)[0]
+            logprobs_RT, _ = rollout_logprobs(forward, rows)
+            reference_RT, _ = reference.logprobs(rows)
         kl_NT[index_R, : logprobs_RT.shape[1]] = token_kl(
             logprobs_RT.cpu(),
             reference_RT.cpu(),

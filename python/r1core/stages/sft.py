@@ -107,7 +107,8 @@ def backward(policy: Policy, rollouts: Rollouts, config: SFTConfig) -> dict[str,
     """Add the gradient of the mean cross-entropy of a batch's completion tokens."""
     count = int(rollouts.mask_NT.sum())
     loss = entropy = 0.0
-    with policy.training_forward() as forward:
+    forward = policy.training_forward()
+    with forward.on_one_torch_thread():
         way = together if forward.fuses_loss else apart
         for rows in micro_batches(forward, rollouts, config.tokens_per_micro_batch):
             part, part_entropy = way(forward, rows, count)
@@ -137,7 +138,8 @@ def apart(forward: TrainingForward, rows: Rollouts, count: int) -> tuple[Tensor,
 def evaluation_loss(policy: Policy, examples: Sequence[Example], config: SFTConfig) -> float:
     """Return the mean cross-entropy in nats of the examples' completion tokens."""
     rollouts = as_rollouts(examples)
-    with policy.training_forward() as forward:
+    forward = policy.training_forward()
+    with forward.on_one_torch_thread():
         losses = [
             float(cross_entropy(rollout_logprobs(forward, rows)[0], rows))
             for rows in micro_batches(forward, rollouts, config.tokens_per_micro_batch)
