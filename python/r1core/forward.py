@@ -251,16 +251,11 @@ def rollout_values(forward: TrainingForward, rollouts: Rollouts) -> Tensor:
 
 
 def _by_row(packed_M: Tensor, rollouts: Rollouts) -> Tensor:
-    inside_NT = inside(rollouts).to(packed_M.device)
+    inside_NT = rollouts.inside_NT.to(packed_M.device)
     blank_NT = torch.zeros(inside_NT.shape, dtype=packed_M.dtype, device=packed_M.device)
     return blank_NT.masked_scatter(inside_NT, packed_M)
 
 
-def inside(rollouts: Rollouts) -> Tensor:
-    """Return where completions have tokens, bool [N, T]."""
-    return torch.arange(rollouts.tokens_NT.shape[1]) < rollouts.lengths_N[:, None]
-
-
 def _scored(rollouts: Rollouts) -> tuple[Tensor, float]:
     """Return the completions' tokens, int64 [M], and their temperature."""
-    return rollouts.tokens_NT[inside(rollouts)], rollouts.sampling.temperature
+    return rollouts.tokens_NT[rollouts.inside_NT], rollouts.sampling.temperature

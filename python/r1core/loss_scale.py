@@ -25,7 +25,7 @@ from r1core.policy import Policy
 from r1core.stages.minibatches import Rows, micro_batches, split_by_tokens
 from r1core.stages.policy_loss import policy_loss
 from r1core.stages.rl_config import RLConfig
-from r1core.types import Rollouts, SamplingParams
+from r1core.types import Rollouts, SamplingParams, within
 
 Split = Callable[[Rows, LossConfig, int], Iterator[tuple[Rows, LossNormalizer]]]
 
@@ -141,7 +141,7 @@ def random_rows() -> Rows:
     generator = torch.Generator().manual_seed(0)
     lengths_N = torch.arange(2, 2 + 3 * ROWS, 3)
     T = int(lengths_N.max())
-    mask_NT = torch.arange(T) < lengths_N[:, None]
+    mask_NT = within(lengths_N, T)
     zeros_NT = torch.zeros(ROWS, T)
     rollouts = Rollouts(
         prompts=["?"] * ROWS,

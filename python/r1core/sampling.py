@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from r1core.engine import Generated
 from r1core.policy import Policy
 from r1core.stop_strings import StopStrings
-from r1core.types import FinishReason, Prompt, Rollouts, SamplingParams
+from r1core.types import FinishReason, Prompt, Rollouts, SamplingParams, within
 
 
 def sample_groups(
@@ -72,7 +71,7 @@ def sample_groups(
         truncated_logprobs_NT=generated.truncated_logprobs_NT,
         entropies_NT=generated.entropies_NT,
         lengths_N=generated.lengths_N,
-        mask_NT=torch.arange(generated.tokens_NT.shape[1]) < generated.lengths_N[:, None],
+        mask_NT=within(generated.lengths_N, generated.tokens_NT.shape[1]),
         finish_reasons=finish_reasons(generated),
         sampling=params,
         prompt_uids=uids,
@@ -122,7 +121,7 @@ def cut_at_stop_strings(rollouts: Rollouts, stops: StopStrings) -> Rollouts:
         if (length := stops.length(row[: int(lengths[n])])) is not None:
             lengths[n], reasons[n] = length, "stop"
     T = int(lengths.max()) if len(lengths) else 0
-    mask_NT = torch.arange(T) < lengths[:, None]
+    mask_NT = within(lengths, T)
     return replace(
         rollouts,
         tokens_NT=rollouts.tokens_NT[:, :T] * mask_NT,

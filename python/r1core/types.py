@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 Message = dict[str, Any]
@@ -67,6 +68,11 @@ class SamplingParams:
                 raise ValueError(f"SamplingParams: {name} must be {rule}; got {value}")
 
 
+def within(lengths_N: Tensor, positions: int) -> Tensor:
+    """Return which positions lie within each row's length, bool [N, positions]."""
+    return torch.arange(positions) < lengths_N[:, None]
+
+
 @dataclass
 class Rollouts:
     """Sampled completions of P prompts, G each, and what the sampler knew about them.
@@ -107,6 +113,11 @@ class Rollouts:
     stop_token_ids: tuple[int, ...] = ()
     tokenizer: Any = None
     completion_prefixes: Sequence[str] = ()
+
+    @property
+    def inside_NT(self) -> Tensor:
+        """The positions that hold tokens, bool [N, T]; `mask_NT` may leave some of them out."""
+        return within(self.lengths_N, self.tokens_NT.shape[1])
 
     @property
     def num_rows(self) -> int:

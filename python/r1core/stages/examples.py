@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from r1core.data import Example
-from r1core.types import Rollouts, SamplingParams
+from r1core.types import Rollouts, SamplingParams, within
 
 
 def as_rollouts(examples: Sequence[Example]) -> Rollouts:
@@ -31,13 +30,8 @@ def as_rollouts(examples: Sequence[Example]) -> Rollouts:
         truncated_logprobs_NT=blank_NT,
         entropies_NT=blank_NT,
         lengths_N=lengths_N,
-        mask_NT=inside(lengths_N, T),
+        mask_NT=within(lengths_N, T),
         finish_reasons=["stop"] * N,
         sampling=SamplingParams(n=1),
         prompt_uids=list(range(N)),
     )
-
-
-def inside(lengths_N: Tensor, T: int) -> Tensor:
-    """Return which of T positions belong to a row, bool [N, T]."""
-    return torch.arange(T) < lengths_N[:, None]

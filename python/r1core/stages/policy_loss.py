@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from r1core.forward import TrainingForward, inside, rollout_logprobs
+from r1core.forward import TrainingForward, rollout_logprobs
 from r1core.grpo_loss import LossConfig, LossMetrics, LossNormalizer, grpo_loss
 from r1core.importance import distinct_ratios, importance_weights
 from r1core.loss_tokens import pack_tokens
@@ -81,7 +81,7 @@ def together(
     reference_RT: Tensor | None,
 ) -> PolicyLoss:
     """Turn each row of logits into its gradient as soon as it is scored."""
-    inside_RT = inside(rows.rollouts)
+    inside_RT = rows.rollouts.inside_NT
 
     index_M = inside_RT.flatten().nonzero().flatten()
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from r1core.data import Example, PromptSampler
-from r1core.forward import TrainingForward, inside, rollout_logprobs
+from r1core.forward import TrainingForward, rollout_logprobs
 from r1core.loss_tokens import cross_entropy_tokens
 from r1core.policy import Policy
 from r1core.stages.examples import as_rollouts
@@ -120,7 +120,7 @@ def backward(policy: Policy, rollouts: Rollouts, config: SFTConfig) -> dict[str,
 
 def together(forward: TrainingForward, rows: Rollouts, count: int) -> tuple[Tensor, float]:
     """Return the loss and the mean entropy of some rows; the head runs once (`policy_loss`)."""
-    mask_M = rows.mask_NT[inside(rows)]
+    mask_M = rows.mask_NT[rows.inside_NT]
     packed = cross_entropy_tokens(len(mask_M), count, mask_M)
     loss, metrics, _ = forward.completion_loss(rows, packed)
     assert metrics.entropy is not None
