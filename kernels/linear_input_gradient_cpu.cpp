@@ -108,8 +108,11 @@ void pack(const Operands& op, const Element* weight, float* packed) {
     const Element* const row = weight + (op.first + n) * op.in;
     float* const to = packed + n * kStrip;
     std::int64_t k = 0;
-    for (; k + kStrip <= op.in; k += kStrip)
-      for (int r = 0; r < kStrip; ++r) to[k / kStrip * op.pitch() + r] = widen(row[k + r]);
+    for (; k + kStrip <= op.in; k += kStrip) {
+      float strip[kStrip];  // of its own: `to` might overlap the row, as far as g++ knows
+      for (int r = 0; r < kStrip; ++r) strip[r] = widen(row[k + r]);
+      __builtin_memcpy(to + k / kStrip * op.pitch(), strip, sizeof strip);
+    }
     for (; k < op.in; ++k) to[k / kStrip * op.pitch() + k % kStrip] = widen(row[k]);
   }
 }

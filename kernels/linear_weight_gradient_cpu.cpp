@@ -55,6 +55,7 @@ R1_INLINE void tile(const Operands& op, std::int64_t n, std::int64_t k, Indices<
   FloatRegister a[] = {held(op, dw + R * op.in, left)...};
   FloatRegister b[] = {held(op, dw + R * op.in + kPartLanes, right)...};
   for (std::int64_t panel = op.begin; panel < op.end; ++panel) {
+    (__builtin_prefetch(y + (static_cast<int>(sizeof...(R)) + R) * kLanes), ...);  // the next tile's
     for (int row = 0; row < kLanes; ++row, x += kRowTile) {
       const FloatRegister xa = load_register(x), xb = load_register(x + kPartLanes);
       ((a[R] += y[R * kLanes + row] * xa, b[R] += y[R * kLanes + row] * xb), ...);
