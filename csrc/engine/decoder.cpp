@@ -35,7 +35,9 @@ RotaryTable::RotaryTable(const DecoderSpec& spec, std::int64_t positions)
 Member::Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t max_own)
     : normed(Decoder::kMaxRows * spec.hidden()),
       low(Decoder::kMaxRows * spec.max_rank()),
-      query(kernels::kQueriesTogether * (spec.heads / spec.kv_heads) * spec.head_dim),
+      key(kLanes * spec.kv_heads * spec.head_dim),
+      value(key.size()),
+      query(kLanes * (spec.heads / spec.kv_heads) * spec.head_dim),
       output(query.size()),
       scores(kernels::attention_workspace(max_prompt, max_own)),
       logits(kLanes * spec.vocab()) {}
@@ -121,12 +123,18 @@ void Decoder::project_heads(Member& member, std::size_t index, std::span<const R
           value_.data());
   rotate(layer.query_norm, heads, mine, query_);
   rotate(layer.key_norm, kv_heads, pairs, key_);
-  for (std::int64_t r = 0; r < static_cast<std::int64_t>(rows.size()); ++r) {
-    const Row& row = rows[static_cast<std::size_t>(r)];
-    const std::int64_t start = r / kLanes * kv_heads * width * kLanes;
-    KvCache& cache = row.own ? *row.own : *row.prompt;
-    const std::int64_t position = (row.own ? row.own_length : row.prompt_length) - 1;
-    cache.write(index, pairs, position, key_.data() + start, value_.data() + start, r % kLanes);
+  const std::int64_t size = pairs.count() * width;
+  for (std::int64_t first = 0, count; first < std::ssize(rows); first += count) {
+    count = std::min(kLanes, std::ssize(rows) - first);
+    const std::int64_t start = (first / kLanes * kv_heads + pairs.begin) * width * kLanes;
+    R1_CPU(lanes_to_rows_cpu)(key_.data() + start, count, size, member.key.data(), size);
+    R1_CPU(lanes_to_rows_cpu)(value_.data() + start, count, size, member.value.data(), size);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const Row& row = rows[static_cast<std::size_t>(first + i)];
+      KvCache& cache = row.own ? *row.own : *row.prompt;
+      cache.write(index, pairs, (row.own ? row.own_length : row.prompt_length) - 1,
+                  member.key.data() + i * size, member.value.data() + i * size);
+    }
   }
 }
 
@@ -157,29 +165,38 @@ std::pair<kernels::KvSpan, kernels::KvSpan> Decoder::visible(std::size_t index, 
                         {std::max<std::int64_t>(0, oldest - row.prompt_length), row.own_length})};
 }
 
-/// Attention in place of the queries.
+/// Attention in place of the queries: a panel's rows head by head, for rows of one prompt find its
+/// keys and values of the head in the L1 cache.
 void Decoder::attend(Member& member, std::size_t index, std::span<const Row> rows) noexcept {
-  constexpr std::int64_t kMost = kernels::kQueriesTogether;
-  const std::int64_t count = static_cast<std::int64_t>(rows.size()), width = spec_.head_dim;
-  const std::int64_t group = spec_.heads / spec_.kv_heads, size = group * width;
-  const float scale = 1.f / std::sqrt(static_cast<float>(width));
-  const Range mine = member.crew.share(spec_.kv_heads * count);
-  for (std::int64_t first = mine.begin; first < mine.end; first += kMost) {
-    const std::int64_t together = std::min(kMost, mine.end - first);
-    kernels::QueryHeads items[kMost];
-    float* panels[kMost];
-    for (std::int64_t i = 0; i < together; ++i) {
-      const std::int64_t r = (first + i) / spec_.kv_heads, head = (first + i) % spec_.kv_heads;
-      const auto [prompt, own] = visible(index, head, rows[static_cast<std::size_t>(r)]);
-      float* const query = member.query.data() + i * size;
-      items[i] = {query, prompt, own, member.output.data() + i * size};
-      panels[i] = query_.data() + (r / kLanes * spec_.heads + head * group) * width * kLanes;
-      read_lane(panels[i], size, r % kLanes, query);
-    }
-    R1_CPU(attention_cpu)(items, together, group, width, scale, member.scores.data());
-    for (std::int64_t i = 0; i < together; ++i)
-      write_lane(items[i].out, {0, size}, (first + i) / spec_.kv_heads % kLanes, panels[i]);
+  const std::int64_t lanes = std::min(kLanes, std::ssize(rows));
+  const Range mine = member.crew.share(panels_ * spec_.kv_heads * lanes);
+  for (std::int64_t at = mine.begin, end; at < mine.end; at = end) {
+    end = std::min(mine.end, (at / lanes + 1) * lanes);
+    const std::int64_t panel = at / lanes / spec_.kv_heads, head = at / lanes % spec_.kv_heads;
+    const std::int64_t first = panel * kLanes + at % lanes;
+    const std::int64_t last = std::min(first + end - at, std::ssize(rows));
+    if (first < last) attend_panel(member, index, rows, {first, last}, head);
   }
+}
+
+/// The query heads of some rows of a panel that read one head of the keys and values.
+void Decoder::attend_panel(Member& member, std::size_t index, std::span<const Row> rows, Range some,
+                           std::int64_t head) noexcept {
+  const std::int64_t width = spec_.head_dim, group = spec_.heads / spec_.kv_heads;
+  const std::int64_t size = group * width, count = some.count(), lane = some.begin % kLanes;
+  float* const panel =
+      query_.data() + (some.begin / kLanes * spec_.heads + head * group) * width * kLanes;
+  R1_CPU(lanes_to_rows_cpu)(panel + lane, count, size, member.query.data(), size);
+  kernels::QueryHeads items[kLanes];
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto [prompt, own] = visible(index, head, rows[static_cast<std::size_t>(some.begin + i)]);
+    items[i] = {member.query.data() + i * size, prompt, own, member.output.data() + i * size};
+  }
+  R1_CPU(attention_cpu)
+  (items, count, group, width, 1.f / std::sqrt(static_cast<float>(width)), member.scores.data());
+  if (count == kLanes)
+    return R1_CPU(rows_to_lanes_cpu)(member.output.data(), size, count, size, panel);
+  for (std::int64_t i = 0; i < count; ++i) write_lane(items[i].out, {0, size}, lane + i, panel);
 }
 
 void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {

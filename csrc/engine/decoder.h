@@ -42,9 +42,10 @@ struct Member {
   Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t max_own);
 
   Crew crew{};
-  Buffer normed;  // panels [panel][hidden][16]
-  Buffer low;     // panels [panel][rank][16]
-  Buffer query, output, scores;
+  Buffer normed;                   // panels [panel][hidden][16]
+  Buffer low;                      // panels [panel][rank][16]
+  Buffer key, value;               // of a panel, by rows: [16][kv_heads * head_dim]
+  Buffer query, output, scores;    // of a panel's query heads that read one head, by rows
   Buffer logits;                   // of a panel, by rows: [16][vocab]
   std::int64_t logits_panel = -1;  // which; -1: none since the last head
 };
@@ -75,6 +76,8 @@ class Decoder {
   std::pair<kernels::KvSpan, kernels::KvSpan> visible(std::size_t layer, std::int64_t head,
                                                       const Row& row) const noexcept;
   void attend(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
+  void attend_panel(Member& member, std::size_t layer, std::span<const Row> rows, Range some,
+                    std::int64_t head) noexcept;
   void feed_forward(Member& member, const LayerSpec& layer) noexcept;
   void normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept;
   void rotate(const std::optional<at::Tensor>& norm, std::int64_t count, Range heads,

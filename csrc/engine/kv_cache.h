@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -28,19 +29,18 @@ class KvCache {
         keys_(Buffer::unpooled(layers * kv_heads_ * head_size())),
         values_(Buffer::unpooled(keys_.size())) {}
 
-  /// Stores one position of the heads in `heads` from lane `lane` of panels [kv_heads * head_dim,
-  /// 16].
-  void write(std::size_t layer, Range heads, std::int64_t position, const float* key_panel,
-             const float* value_panel, std::int64_t lane) {
+  /// Stores one position of the heads in `heads`.
+  ///
+  /// @param key, value  [heads.count() * head_dim]
+  void write(std::size_t layer, Range heads, std::int64_t position, const float* key,
+             const float* value) {
     for (std::int64_t head = heads.begin; head < heads.end; ++head) {
-      const std::int64_t start = head * head_dim_ * 16 + lane;
-      float* const key =
+      float* const to =
           keys_.data() + offset(layer, head) + position / 16 * head_dim_ * 16 + position % 16;
-      float* const value = values_.data() + offset(layer, head) + position * head_dim_;
-      for (std::int64_t k = 0; k < head_dim_; ++k) {
-        key[k * 16] = key_panel[start + k * 16];
-        value[k] = value_panel[start + k * 16];
-      }
+      for (std::int64_t k = 0; k < head_dim_; ++k) to[k * 16] = key[k];
+      key += head_dim_;
+      std::copy_n(value, head_dim_, values_.data() + offset(layer, head) + position * head_dim_);
+      value += head_dim_;
     }
   }
 
