@@ -77,7 +77,7 @@ def our_steps(workload: Workload, beta: float, steps: int) -> Iterator[tuple[flo
         sampling=workload.sampling(),
         loss={"preset": "trl", "beta": beta},
         optimizer={"lr": 1e-6},
-        tokens_per_micro_batch=2048,  # as the quickstart: a micro-batch stays in cache
+        tokens_per_micro_batch=workload.tokens_per_micro_batch,
     )
     rewards = [r1.RewardSpec.resolve(reward)]
     for stats in reasoning_rl(workload.policy(), batches(workload, steps), rewards, config):

@@ -20,12 +20,14 @@ class Workload(NamedTuple):
         prompts: P.
         prompt_length: tokens.
         new_tokens: of every completion.
+        tokens_per_micro_batch: of r1core's updates.
     """
 
     config: Qwen3Config
     prompts: int
     prompt_length: int
     new_tokens: int
+    tokens_per_micro_batch: int
 
     def policy(self) -> r1.Policy:
         """Return the policy, the same weights every time."""
@@ -78,6 +80,7 @@ TINY = Workload(  # 0.63M parameters in matrix products: the quickstart's size
     prompts=32,
     prompt_length=24,
     new_tokens=48,
+    tokens_per_micro_batch=4608,  # as many as TRL's 64 completions
 )
 SMALL = Workload(  # 29.4M
     _qwen3(
@@ -92,5 +95,6 @@ SMALL = Workload(  # 29.4M
     prompts=4,
     prompt_length=64,
     new_tokens=128,
+    tokens_per_micro_batch=2048,  # of which the activations are a gigabyte less than of all
 )
 WORKLOADS = {"tiny": TINY, "small": SMALL}
