@@ -1,5 +1,7 @@
 #include "csrc/engine/buffer.h"
 
+#include <sys/mman.h>
+
 #include <bit>
 #include <cstddef>
 #include <map>
@@ -10,15 +12,36 @@ namespace r1::engine {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{1} << 21;
 /// Smaller ones the allocator keeps for itself.
 constexpr std::size_t kSmallest = std::size_t{1} << 16;
 /// Bytes that the pool holds at most.
 constexpr std::size_t kMost = std::size_t{1} << 30;
 
-/// Before every buffer: how large its block is; 0 where that is nothing to the pool.
+/// Before every buffer: how large its block is, 0 where that is nothing to the pool; and how it was
+/// allocated.
 struct alignas(kAlignment) Header {
   std::size_t bytes;
+  std::align_val_t alignment;
 };
+
+Header* allocate(std::size_t bytes, std::size_t pooled, std::size_t alignment) {
+  const std::align_val_t aligned{alignment};
+  return new (::operator new(bytes, aligned)) Header{pooled, aligned};
+}
+
+void deallocate(Header* block) noexcept { ::operator delete(block, block->alignment); }
+
+/// On huge pages, where the system has some: a large buffer is read and written whole, and takes a
+/// core fewer translations of addresses.
+Header* allocate_pooled(std::size_t bytes) {
+  if (bytes < kHugePage) return allocate(bytes, bytes, kAlignment);
+  Header* const block = allocate(bytes, bytes, kHugePage);
+#ifdef MADV_HUGEPAGE
+  madvise(block, bytes, MADV_HUGEPAGE);  // advice: where it fails, nothing is lost
+#endif
+  return block;
+}
 
 /// The next of eight sizes between powers of two, so that about equal buffers fit each other.
 std::size_t rounded(std::size_t bytes) {
@@ -39,12 +62,7 @@ class Pool {
         return block;
       }
     }
-    return allocate(bytes, bytes);
-  }
-  static Header* allocate(std::size_t bytes, std::size_t pooled) {
-    auto* const block = static_cast<Header*>(::operator new(bytes, std::align_val_t{kAlignment}));
-    block->bytes = pooled;
-    return block;
+    return allocate_pooled(bytes);
   }
   void give_back(Header* block) noexcept {
     const std::size_t bytes = block->bytes;
@@ -59,11 +77,11 @@ class Pool {
         }
       }
     }
-    ::operator delete(block, std::align_val_t{kAlignment});
+    deallocate(block);
   }
   std::size_t release() {
     const std::lock_guard lock(mutex_);
-    for (const auto& [bytes, block] : free_) ::operator delete(block, std::align_val_t{kAlignment});
+    for (const auto& [bytes, block] : free_) deallocate(block);
     free_.clear();
     const std::size_t bytes = held_;
     held_ = 0;
@@ -91,7 +109,7 @@ float* Buffer::take(std::int64_t count) {
 
 float* Buffer::take_unpooled(std::int64_t count) {
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float) + sizeof(Header);
-  return reinterpret_cast<float*>(Pool::allocate(bytes, 0) + 1);
+  return reinterpret_cast<float*>(allocate(bytes, 0, kAlignment) + 1);
 }
 
 void Buffer::GiveBack::operator()(float* floats) const noexcept {
