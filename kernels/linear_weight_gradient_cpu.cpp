@@ -49,15 +49,15 @@ template <int... R>
 R1_INLINE void tile(const Operands& op, std::int64_t n, std::int64_t k, Indices<R...>) {
   const float* x = op.rows + k / kRowTile * kRowTile * rows_pitch(op.panels) * kLanes +
                    k % kRowTile + op.begin * kLanes * kRowTile;
-  const std::int64_t next = kRowTile * rows_pitch(op.panels) * kLanes;  // to the next columns
+  const std::int64_t next = kRowTile * rows_pitch(op.panels) * kLanes;
   const float* y = op.dy + (op.begin * op.out + n) * kLanes;
   float* const dw = op.dw + n * op.in + k;
   const std::int64_t left = op.in - k, right = left - kPartLanes;
   FloatRegister a[] = {held(op, dw + R * op.in, left)...};
   FloatRegister b[] = {held(op, dw + R * op.in + kPartLanes, right)...};
   for (std::int64_t panel = op.begin; panel < op.end; ++panel) {
-    (__builtin_prefetch(y + (static_cast<int>(sizeof...(R)) + R) * kLanes),
-     ...);  // the next tile's
+    // The next tile's rows and, below, columns.
+    (__builtin_prefetch(y + (static_cast<int>(sizeof...(R)) + R) * kLanes), ...);
     for (int row = 0; row < kLanes; ++row, x += kRowTile) {
       __builtin_prefetch(x + next, 0, 2);
       __builtin_prefetch(x + next + kPartLanes, 0, 2);
