@@ -150,7 +150,12 @@ class NativeForward:
         # What follows the last token is not read.
         tokens = [torch.tensor([*ids, ids[-1]]) for ids in sequences]
         lengths = [len(ids) for ids in sequences]
-        hidden_NH: Tensor = native_forward.completion_hidden(self._table, tokens, lengths)
+        hidden_NH: Tensor = native_forward.completion_hidden(
+            self._table,
+            tokens,
+            lengths,
+            gradient_checkpointing=self._gradient_checkpointing,
+        )
         return hidden_NH.to(self._model.dtype)
 
     def _hidden(self, rollouts: Rollouts) -> Tensor:
@@ -220,7 +225,9 @@ class ModuleForward:
 
     def last_hidden(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Return the final hidden state at each sequence's last token, [N, H]; differentiable."""
-        return hf_forward.last_hidden(self._model, sequences)
+        return hf_forward.last_hidden(
+            self._model, sequences, gradient_checkpointing=self._gradient_checkpointing
+        )
 
     def _logits(self, rollouts: Rollouts) -> Tensor:
         return hf_forward.completion_logits(

@@ -174,7 +174,12 @@ def _chosen(of_BK: Tensor, rows: _Rows) -> Tensor:
     return of_BK[rows.predicting_M // C, rows.predicting_M % C - rows.first]
 
 
-def last_hidden(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
+def last_hidden(
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    *,
+    gradient_checkpointing: bool = False,
+) -> Tensor:
     """Return the final hidden state at each sequence's last token, [N, H]; differentiable.
 
     Padding is on the right, where causal attention does not look.
@@ -183,9 +188,10 @@ def last_hidden(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> T
     tokens_NT = torch.zeros(len(sequences), int(lengths_N.max()), dtype=torch.int64)
     for row, ids in enumerate(sequences):
         tokens_NT[row, : len(ids)] = torch.tensor(ids)
-    hidden_NTH = model.base_model(
-        input_ids=tokens_NT.to(model.device), use_cache=False
-    ).last_hidden_state
+    with _checkpointed(model, gradient_checkpointing):
+        hidden_NTH = model.base_model(
+            input_ids=tokens_NT.to(model.device), use_cache=False
+        ).last_hidden_state
     rows_N = torch.arange(len(sequences), device=model.device)
     hidden_NH: Tensor = hidden_NTH[rows_N, lengths_N - 1]
     return hidden_NH

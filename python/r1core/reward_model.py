@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from r1core.forward import training_forward
+from r1core.forward import ForwardKind, training_forward
 from r1core.policy import Policy
 from r1core.rewards.functions import Completion, text_of
 
@@ -37,7 +37,12 @@ class RewardModel:
         part: what of a completion is judged: "summary" is what follows </think> (helpfulness
             looks at nothing else), "all" the whole of it (harmlessness).
         name: what its rewards are reported under.
+        forward: by which kernels it runs.
+        gradient_checkpointing: keep each layer's input alone and compute the rest again.
     """
+
+    forward: ForwardKind = "auto"
+    gradient_checkpointing = False
 
     def __init__(
         self,
@@ -65,7 +70,7 @@ class RewardModel:
             model = AutoModelForSequenceClassification.from_config(config, dtype=policy.model.dtype)
         model.base_model.load_state_dict(policy.model.base_model.state_dict())
         torch.nn.init.zeros_(model.score.weight)
-        return cls(model.to(policy.device), policy.tokenizer, part)
+        return cls(model, policy.tokenizer, part).trained_like(policy)
 
     @classmethod
     def from_pretrained(
@@ -89,6 +94,13 @@ class RewardModel:
             raise ValueError(f"RewardModel: cannot load one from {path}: {line}") from None
         trained_on: Part = getattr(model.config, PART_KEY, "all")
         return cls(model, tokenizer, part or trained_on, name)
+
+    def trained_like(self, policy: Policy) -> RewardModel:
+        """Take a policy's device and training forward; return the model itself."""
+        self.model.to(policy.device)
+        self.forward = policy.forward
+        self.gradient_checkpointing = policy.gradient_checkpointing
+        return self
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write an ordinary Hugging Face directory."""
@@ -118,7 +130,10 @@ class RewardModel:
 
         The score is read at the last token.
         """
-        hidden_RH = training_forward(self.model).last_hidden(sequences)
+        forward = training_forward(
+            self.model, self.forward, gradient_checkpointing=self.gradient_checkpointing
+        )
+        hidden_RH = forward.last_hidden(sequences)
         scores_R: Tensor = self.model.score(hidden_RH).squeeze(-1).float()
         return scores_R
 

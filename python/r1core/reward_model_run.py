@@ -44,7 +44,7 @@ class RewardModelRun(StageRun):
         self.model = (
             RewardModel.from_policy(policy, stage.part)
             if checkpoint is None
-            else RewardModel.from_pretrained(checkpoint.path)
+            else RewardModel.from_pretrained(checkpoint.path).trained_like(policy)
         )
         super().__init__(stage, seed, self.model, writer, interrupt)
         self.rows = load_rows(stage.data, writer.directory)

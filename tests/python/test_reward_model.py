@@ -5,6 +5,7 @@ import torch
 from models import qwen_tokenizer
 from transformers import AutoModelForSequenceClassification, Qwen2Config
 
+from r1core.forward import ModuleForward, NativeForward
 from r1core.policy import Policy
 from r1core.reward_model import RewardModel
 from r1core.stages.preferences import balanced, some_pairs
@@ -66,6 +67,29 @@ def test_micro_batches_do_not_change_the_step():
         )
         losses.append(first.metrics["grad_norm"])
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("forward", ["native", "hf"])
+def test_it_trains_through_its_policy_s_forward(forward, monkeypatch):
+    policy = make_policy()
+    policy.forward = forward
+    asked = []
+    kind = {"native": NativeForward, "hf": ModuleForward}[forward]
+    last_hidden = kind.last_hidden
+
+    def spy(self, sequences):
+        asked.append(self._gradient_checkpointing)
+        return last_hidden(self, sequences)
+
+    monkeypatch.setattr(kind, "last_hidden", spy)
+    weights = []
+    for checkpointing in (False, True):
+        policy.gradient_checkpointing = checkpointing
+        model = RewardModel.from_policy(policy)
+        next(reward_model(model, PAIRS, config("pairs")))
+        weights.append(model.model.state_dict())
+    assert asked == [False, True]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_stage_goes_on_bit_for_bit():

@@ -174,17 +174,14 @@ def plan_sft(stage: SFTStage, setup: Setup, around: Around) -> StagePlan:
 
 
 def plan_reward_model(stage: RewardModelStage, setup: Setup, around: Around) -> StagePlan:
-    """Return the plan of `reward_model`: it trains beside the policy that it was copied from.
-
-    Its forward pass keeps every activation, whatever `gradient_checkpointing` says.
-    """
+    """Return the plan of `reward_model`: it trains beside the policy that it was copied from."""
     width = 2 if stage.form == "pairs" else 1
     length = longest_example(setup, None, stage.tokens_per_micro_batch // width)
     rows = max(1, min(stage.batch_size, stage.tokens_per_micro_batch // (width * length)))
     tokens = Tokens(0, rows * width, length - 1, 1, shared=False)
     around = replace(around, other_models=around.other_models + parts.weights(setup))
-    own = replace(critic_of(setup), checkpointing=False)
-    return trained_on(stage, own, around, tokens, rows < stage.batch_size, head=False)
+    accumulates = rows < stage.batch_size
+    return trained_on(stage, critic_of(setup), around, tokens, accumulates, head=False)
 
 
 def trained_on(
