@@ -78,7 +78,7 @@ py::tuple generate_from_python(const DecoderSpec& spec, const std::vector<at::Te
     results = generate(spec, {prompts, uids, seeds}, options, stop_check, with_gil(on_step));
   }
   return py::make_tuple(results.tokens, results.logprobs, results.truncated_logprobs,
-                        results.entropies, results.lengths, results.stopped);
+                        results.entropies, results.lengths, results.stopped, results.trace);
 }
 
 }  // namespace
@@ -95,12 +95,16 @@ void bind_engine(py::module_& m) {
       .def_readwrite("max_new_tokens", &GenerateOptions::max_new_tokens)
       .def_readwrite("stop_token_ids", &GenerateOptions::stop_token_ids)
       .def_readwrite("slots", &GenerateOptions::slots)
-      .def_readwrite("threads", &GenerateOptions::threads);
+      .def_readwrite("threads", &GenerateOptions::threads)
+      .def_readwrite("trace_bytes", &GenerateOptions::trace_bytes);
+  py::class_<Trace, std::shared_ptr<Trace>>(
+      m, "Trace", "What the engine made of the tokens it ran, for the update that follows");
   m.def("release_buffers", &release_buffers,
         "-> bytes; frees the memory that the engine keeps for its next call, at most 1 GB");
   m.def("engine_generate", &generate_from_python, "spec"_a, "prompts"_a, "uids"_a, "seeds"_a,
         "options"_a, "may_end"_a = py::none(), "ends"_a = py::none(), "on_step"_a = py::none(),
-        "-> (tokens, logprobs, truncated_logprobs, entropies [N, T], lengths [N], stopped [N])");
+        "-> (tokens, logprobs, truncated_logprobs, entropies [N, T], lengths [N], stopped [N], "
+        "trace or None)");
 }
 
 }  // namespace r1::bindings

@@ -25,8 +25,11 @@ void bind_training(py::module_& m) {
       .value("all", Keep::all);
   py::class_<Forward>(m, "Forward", "The decoder as one differentiable function of packed tokens")
       .def(py::init<const engine::DecoderSpec&, std::vector<at::Tensor>, std::vector<std::int64_t>,
-                    Keep, int>(),
-           "spec"_a, "sequences"_a, "prompt_lengths"_a, "keep"_a, "threads"_a)
+                    Keep, int, std::shared_ptr<engine::Trace>>(),
+           "spec"_a, "sequences"_a, "prompt_lengths"_a, "keep"_a, "threads"_a,
+           "trace"_a = py::none())
+      .def_property_readonly("traced", &Forward::traced,
+                             "Whether a trace spares part of run; before it")
       .def_property_readonly("rows", &Forward::rows,
                              "Tokens that run: each prompt once, no padding")
       .def(

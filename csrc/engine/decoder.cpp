@@ -40,10 +40,11 @@ Member::Member(const DecoderSpec& spec, std::int64_t max_prompt, std::int64_t ma
       query(kLanes * (spec.heads / spec.kv_heads) * spec.head_dim),
       output(query.size()),
       scores(kernels::attention_workspace(max_prompt, max_own)),
+      hidden(kLanes * spec.hidden()),
       logits(kLanes * spec.vocab()) {}
 
-Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary)
-    : spec_(spec), rotary_(rotary) {
+Decoder::Decoder(const DecoderSpec& spec, const RotaryTable& rotary, Trace* trace)
+    : spec_(spec), rotary_(rotary), trace_(trace) {
   std::int64_t wide = 0;
   for (const LayerSpec& layer : spec.layers) wide = std::max(wide, layer.gate.weight.size(0));
   hidden_ = Buffer(kMaxRows * spec.hidden());
@@ -77,6 +78,7 @@ void Decoder::forward(Member& member, std::span<const Row> rows) noexcept {
             member.low.data(), hidden_.data(), hidden_.data());
     crew.meet();
     feed_forward(member, spec_.layers[layer]);
+    if (trace_) keep_output(member, layer, rows);
     crew.meet();
   }
 }
@@ -194,6 +196,10 @@ void Decoder::attend_panel(Member& member, std::size_t index, std::span<const Ro
   }
   R1_CPU(attention_cpu)
   (items, count, group, width, 1.f / std::sqrt(static_cast<float>(width)), member.scores.data());
+  for (std::int64_t i = 0; trace_ && i < count; ++i) {
+    const Row& row = rows[static_cast<std::size_t>(some.begin + i)];
+    std::copy_n(items[i].out, size, trace_->attention(index, row.traced) + head * size);
+  }
   if (count == kLanes)
     return R1_CPU(rows_to_lanes_cpu)(member.output.data(), size, count, size, panel);
   for (std::int64_t i = 0; i < count; ++i) write_lane(items[i].out, {0, size}, lane + i, panel);
@@ -214,6 +220,20 @@ void Decoder::feed_forward(Member& member, const LayerSpec& layer) noexcept {
   member.crew.meet();
   project(layer.down, gate_.data(), panels_, member.crew.share(spec_.hidden(), kGrain),
           member.low.data(), hidden_.data(), hidden_.data());
+}
+
+/// This member's channels of the layer's output, to the trace.
+void Decoder::keep_output(Member& member, std::size_t layer, std::span<const Row> rows) noexcept {
+  const Range mine = member.crew.share(spec_.hidden(), kGrain);
+  float* const lanes = member.hidden.data();
+  for (std::int64_t r = 0; r < std::ssize(rows); ++r) {
+    const std::int64_t panel = (r / kLanes * spec_.hidden() + mine.begin) * kLanes;
+    if (r % kLanes == 0) R1_CPU(lanes_to_rows_cpu)
+    (hidden_.data() + panel, std::min(kLanes, std::ssize(rows) - r), mine.count(), lanes,
+     mine.count());
+    std::copy_n(lanes + r % kLanes * mine.count(), mine.count(),
+                trace_->output(layer, rows[static_cast<std::size_t>(r)].traced) + mine.begin);
+  }
 }
 
 void Decoder::head(Member& member, std::span<const std::int64_t> wanted) noexcept {

@@ -9,6 +9,7 @@
 #include "csrc/engine/kv_cache.h"
 #include "csrc/engine/spec.h"
 #include "csrc/engine/team.h"
+#include "csrc/engine/trace.h"
 
 namespace r1::engine {
 
@@ -32,6 +33,7 @@ struct Row {
   std::int64_t prompt_length;  // positions of the prompt it sees, itself included if it is in there
   KvCache* own;                // the completion's; null for a token of the prompt
   std::int64_t own_length;     // positions of the completion, itself included
+  std::int64_t traced;         // its row of the trace, where there is one
 
   std::int64_t position() const { return prompt_length + own_length - 1; }
 };
@@ -46,6 +48,7 @@ struct Member {
   Buffer low;                      // panels [panel][rank][16]
   Buffer key, value;               // of a panel, by rows: [16][kv_heads * head_dim]
   Buffer query, output, scores;    // of a panel's query heads that read one head, by rows
+  Buffer hidden;                   // of a panel, by rows
   Buffer logits;                   // of a panel, by rows: [16][vocab]
   std::int64_t logits_panel = -1;  // which; -1: none since the last head
 };
@@ -58,7 +61,8 @@ class Decoder {
   /// their activations stay in the L2 cache.
   static constexpr std::int64_t kMaxRows = 64;
 
-  Decoder(const DecoderSpec& spec, const RotaryTable& rotary);
+  /// @param trace  what it makes of each row goes there, too; or null
+  Decoder(const DecoderSpec& spec, const RotaryTable& rotary, Trace* trace);
 
   /// Writes the keys and values of `rows` (at most kMaxRows), then computes their hidden states.
   /// Rows of one sequence may share a block, in order. Every member calls it with the same rows.
@@ -79,12 +83,14 @@ class Decoder {
   void attend_panel(Member& member, std::size_t layer, std::span<const Row> rows, Range some,
                     std::int64_t head) noexcept;
   void feed_forward(Member& member, const LayerSpec& layer) noexcept;
+  void keep_output(Member& member, std::size_t layer, std::span<const Row> rows) noexcept;
   void normalize(const Buffer& x, const at::Tensor& weight, Buffer& y) noexcept;
   void rotate(const std::optional<at::Tensor>& norm, std::int64_t count, Range heads,
               Buffer& x) noexcept;
 
   const DecoderSpec& spec_;
   const RotaryTable& rotary_;
+  Trace* const trace_;
   // Panels [panel][width][16] that the crew shares:
   Buffer hidden_, query_, key_, value_, gate_, up_, cos_, sin_, head_out_;
   std::int64_t panels_ = 0;  // of the last forward

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "csrc/engine/spec.h"
+#include "csrc/engine/trace.h"
 
 namespace r1::engine {
 
@@ -19,6 +21,7 @@ struct GenerateOptions {
   std::vector<std::int64_t> stop_token_ids;
   std::int64_t slots = 64;  // completions decoded together
   int threads = 1;
+  std::int64_t trace_bytes = 0;  // a trace is kept if it takes no more; 0: none
 };
 
 /// P prompts and the counters and keys of their random numbers.
@@ -41,6 +44,7 @@ struct Completions {
   at::Tensor logprobs, truncated_logprobs, entropies;  // float32 [N, T]
   at::Tensor lengths;                                  // int64 [N]
   at::Tensor stopped;                                  // bool [N], ended by a stop
+  std::shared_ptr<Trace> trace;                        // of all that ran; or null
 };
 
 /// Called on the calling thread with (tokens drawn, completions finished); may throw.

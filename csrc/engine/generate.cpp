@@ -27,7 +27,7 @@ class Generation {
         rotary_(spec, longest(prompts.tokens) + options.max_new_tokens),
         blocks_(static_cast<std::size_t>(team.size())) {
     for (int i = 0; i < team.size(); ++i) {
-      decoders_.emplace_back(spec, rotary_);
+      decoders_.emplace_back(spec, rotary_, results.trace.get());
       members_.emplace_back(spec, longest(prompts.tokens), options.max_new_tokens);
       workspaces_.emplace_back(kernels::sample_workspace(spec.vocab()));
     }
@@ -100,7 +100,8 @@ Completions empty_results(std::int64_t rows, std::int64_t columns) {
           floats(),
           floats(),
           at::zeros({rows}, at::kLong),
-          at::zeros({rows}, at::kBool)};
+          at::zeros({rows}, at::kBool),
+          nullptr};
 }
 
 }  // namespace
@@ -126,9 +127,14 @@ Completions generate(const DecoderSpec& spec, const Prompts& prompts,
   check_tokens(__func__, "prompts", spec, prompts.tokens, options.max_new_tokens);
   const auto P = static_cast<std::int64_t>(prompts.tokens.size());
   Completions results = empty_results(P * options.n, options.max_new_tokens);
+  if (options.trace_bytes > 0 &&
+      Trace::bytes(spec, prompts.tokens, options.n, options.max_new_tokens) <= options.trace_bytes)
+    results.trace =
+        std::make_shared<Trace>(spec, prompts.tokens, options.n, options.max_new_tokens);
   Team team(options.threads);
   Generation generation(spec, prompts, options, stop_check, team, results);
   team.run([&](int rank) { generation.run(rank); }, [&] { generation.report(on_progress); });
+  if (results.trace) results.trace->note(results.tokens, results.lengths);
   return results;
 }
 

@@ -60,7 +60,9 @@ void Schedule::add_prompt(Block& block) {
   for (; prefilled_ < prompt.size(0); ++prefilled_) {
     if (block.full()) return;
     const std::int64_t token = prompt.const_data_ptr<std::int64_t>()[prefilled_];
-    block.rows.push_back({token, prefix.cache.get(), prefilled_ + 1, nullptr, 0});
+    const auto p = static_cast<std::int64_t>(next_prompt_);
+    const std::int64_t traced = results_.trace ? results_.trace->prompt(p) + prefilled_ : 0;
+    block.rows.push_back({token, prefix.cache.get(), prefilled_ + 1, nullptr, 0, traced});
   }
   const std::int64_t first = static_cast<std::int64_t>(next_prompt_) * options_.n;
   for (std::int64_t row = first; row < first + options_.n; ++row)
@@ -89,9 +91,10 @@ void Schedule::add_slot(Block& block) {
   const auto prompt = prompt_of(slot.row);
   const auto index = static_cast<std::int64_t>(block.rows.size());
   const std::int64_t last = slot.row * options_.max_new_tokens + slot.length - 1;
-  block.rows.push_back({results_.tokens.const_data_ptr<std::int64_t>()[last],
-                        prefixes_[prompt].cache.get(), prompts_.tokens[prompt].size(0),
-                        slot.own.get(), slot.length});
+  block.rows.push_back(
+      {results_.tokens.const_data_ptr<std::int64_t>()[last], prefixes_[prompt].cache.get(),
+       prompts_.tokens[prompt].size(0), slot.own.get(), slot.length,
+       results_.trace ? results_.trace->completion(slot.row) + slot.length - 1 : 0});
   block.wanted.push_back(index);
   block.draws.push_back({index, slot.row, slot.length, next_slot_});
 }

@@ -29,14 +29,16 @@ void each_block(Range panels, std::int64_t block, const Body& body) {
 }  // namespace
 
 Forward::Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
-                 std::vector<std::int64_t> prompt_lengths, Keep keep, int threads)
+                 std::vector<std::int64_t> prompt_lengths, Keep keep, int threads,
+                 std::shared_ptr<const Trace> trace)
     : spec_((engine::check_decoder("logprobs", spec),
              engine::check_sequences("logprobs", spec, sequences, prompt_lengths, threads), spec)),
       sequences_(std::move(sequences)),
       keep_(keep),
       threads_(threads),
       packing_(sequences_, prompt_lengths),
-      rotary_(spec_, engine::longest(sequences_)) {
+      rotary_(spec_, engine::longest(sequences_)),
+      trace_(keep == Keep::all ? std::move(trace) : nullptr) {
   const std::int64_t rows = panels() * kLanes;
   const auto layers = spec_.layers.size();
   for (const LayerSpec& layer : spec_.layers) wide_ = std::max(wide_, layer.gate.weight.size(0));
@@ -61,6 +63,7 @@ Forward::Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
   }
   cos_ = Buffer(rows * spec_.head_dim / 2);
   sin_ = Buffer(cos_.size());
+  if (trace_) look_up(prompt_lengths);
 }
 
 void Forward::prepare(Worker& worker, int rank, Team& team) const {
@@ -73,6 +76,7 @@ void Forward::prepare(Worker& worker, int rank, Team& team) const {
   worker.mix = Buffer(rows * widest);
   worker.key = Buffer(rows * kv);
   worker.value = Buffer(rows * kv);
+  worker.rows = Buffer(kLanes * widest);
   worker.tile = Buffer(3 * std::max(kv, spec_.heads * spec_.head_dim) * kLanes);
   const std::int64_t prompt = packing_.longest(true), own = packing_.longest(false);
   worker.scores = Buffer(kernels::attention_lanes_workspace(prompt, own));
@@ -96,6 +100,7 @@ at::Tensor Forward::run(const std::function<void()>& poll) {
       },
       poll);
   if (keep_ == Keep::nothing) inputs_.clear();
+  trace_.reset();
   return hidden;
 }
 
@@ -241,14 +246,22 @@ void Forward::attend_tile(Worker& worker, std::size_t index, LayerTape& tape, Ra
   write_tile(output, rows, channels, pitch, tape.attention.data());
 }
 
+void Forward::attend_block(Worker& worker, std::size_t layer, Range block,
+                           LayerTape& tape) noexcept {
+  const std::int64_t size = spec_.heads * spec_.head_dim * kLanes;
+  if (rows_of(block).end < block.end * kLanes)  // lanes without a row
+    std::fill_n(tape.attention.data() + (block.end - 1) * size, size, 0.f);
+  each_tile(packing_, rows_of(block), [&](Range rows) { attend_tile(worker, layer, tape, rows); });
+}
+
 /// Attention, its projection and the residual.
 void Forward::attend(Worker& worker, std::size_t index, LayerTape& tape) noexcept {
   const std::int64_t size = spec_.heads * spec_.head_dim * kLanes, hidden = spec_.hidden();
   each_block(worker.panels, block_, [&](Range block) {
-    if (rows_of(block).end < block.end * kLanes)  // lanes without a row
-      std::fill_n(tape.attention.data() + (block.end - 1) * size, size, 0.f);
-    each_tile(packing_, rows_of(block),
-              [&](Range rows) { attend_tile(worker, index, tape, rows); });
+    if (trace_)
+      recall_attention(worker, index, block, tape);
+    else
+      attend_block(worker, index, block, tape);
     const std::int64_t start = block.begin * hidden * kLanes;
     project(spec_.layers[index].output, tape.attention.data() + block.begin * size, block.count(),
             {0, hidden}, worker.low.data(), input(index).data() + start,
@@ -267,6 +280,7 @@ void Forward::feed_forward(Worker& worker, std::size_t index, LayerTape& tape) n
     normalize(tape.middle.data() + start, count, layer.feed_forward_norm, worker.normed.data());
     project(layer.gate, worker.normed.data(), count, {0, wide}, worker.low.data(), nullptr, gate);
     project(layer.up, worker.normed.data(), count, {0, wide}, worker.low.data(), nullptr, up);
+    if (trace_) return recall_output(worker, index, block, to);
     (spec_.activation == engine::Activation::silu ? R1_CPU(swiglu_cpu) : R1_CPU(geglu_cpu))(
         gate, up, count * wide * kLanes, worker.mix.data());
     project(layer.down, worker.mix.data(), count, {0, hidden}, worker.low.data(),

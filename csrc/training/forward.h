@@ -10,6 +10,7 @@
 #include "csrc/engine/kv_cache.h"
 #include "csrc/engine/spec.h"
 #include "csrc/engine/team.h"
+#include "csrc/engine/trace.h"
 #include "csrc/training/linear_gradient.h"
 #include "csrc/training/packing.h"
 
@@ -19,6 +20,7 @@ using engine::DecoderSpec;
 using engine::KvCache;
 using engine::LayerSpec;
 using engine::Team;
+using engine::Trace;
 
 /// Panels that go through a layer together: enough to be worth reading its weights for, few enough
 /// that their widest activations stay in the cache.
@@ -45,6 +47,7 @@ struct Worker {
   Crew crew{};
   Range panels{};  // its part of the rows
   Buffer normed, low, mix, key, value, scores;
+  Buffer rows;  // of a panel
   Buffer tile;  // queries and outputs, or keys and values
   // Of the backward pass; weights of attention, and packed ones of a projection.
   Buffer normed_gradient, weights, strip;
@@ -65,9 +68,12 @@ using Gradients = std::vector<at::Tensor>;
 /// gradients do not depend on the number of threads either.
 class Forward {
  public:
+  /// @param trace  of the same weights, or null; used where it holds all of the sequences and the
+  ///               activations are kept
   /// @throws std::invalid_argument  a sequence that is empty, out of range or beyond the context
   Forward(const DecoderSpec& spec, std::vector<at::Tensor> sequences,
-          std::vector<std::int64_t> prompt_lengths, Keep keep, int threads);
+          std::vector<std::int64_t> prompt_lengths, Keep keep, int threads,
+          std::shared_ptr<const Trace> trace = nullptr);
 
   /// @param poll  called on the calling thread about every 100 ms; may throw
   /// @return float32 [M, hidden], a row per completion token
@@ -79,6 +85,9 @@ class Forward {
   /// @param wanted       which of `parameters_of(spec)` want a gradient
   Gradients backward(const at::Tensor& grad_hidden, const std::vector<bool>& wanted,
                      const std::function<void()>& poll);
+
+  /// Whether a trace spares part of `run`; before it.
+  bool traced() const { return trace_ != nullptr; }
 
   /// Tokens that run through the layers: of each group its prompt once, and no padding.
   std::int64_t rows() const { return static_cast<std::int64_t>(packing_.rows.size()); }
@@ -103,6 +112,13 @@ class Forward {
                         const TileSpans& spans, int which) const noexcept;
   Range rows_of(Range panels) const;
   void gather(std::int64_t target_panel, float* x) const noexcept;
+  void attend_block(Worker& worker, std::size_t layer, Range block, LayerTape& tape) noexcept;
+  void look_up(const std::vector<std::int64_t>& prompt_lengths);
+  void recall_attention(Worker& worker, std::size_t layer, Range block, LayerTape& tape) noexcept;
+  void recall_output(Worker& worker, std::size_t layer, Range block, Buffer& to) noexcept;
+  template <class Find>
+  void recall(Worker& worker, Range block, std::int64_t width, Buffer& to,
+              const Find& find) noexcept;
 
   std::size_t slot(std::size_t layer) const { return keep_ == Keep::all ? layer : layer % 2; }
   Buffer& input(std::size_t layer) { return inputs_[keep_ == Keep::nothing ? 0 : layer]; }
@@ -122,6 +138,8 @@ class Forward {
   std::vector<std::unique_ptr<KvCache>> caches_;  // of each part
   std::vector<Buffer> inputs_;                    // of each layer, then the last one's output
   std::vector<LayerTape> tapes_;
+  std::shared_ptr<const Trace> trace_;  // null where it is not used
+  std::vector<std::int64_t> traced_;    // of each part, its first row there
   Buffer cos_, sin_;
 };
 

@@ -186,7 +186,10 @@ class GenerateOptions:
     stop_token_ids: list[int]
     slots: int
     threads: int
+    trace_bytes: int
     def __init__(self) -> None: ...
+
+class Trace: ...
 
 def release_buffers() -> int: ...
 def engine_generate(
@@ -198,7 +201,7 @@ def engine_generate(
     may_end: Tensor | None = None,
     ends: Callable[[Tensor], bool] | None = None,
     on_step: Callable[[int, int], object] | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]: ...
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Trace | None]: ...
 
 class Keep:
     nothing: ClassVar[Keep]
@@ -207,6 +210,7 @@ class Keep:
 
 class Forward:
     rows: int
+    traced: bool
     def __init__(
         self,
         spec: DecoderSpec,
@@ -214,6 +218,7 @@ class Forward:
         prompt_lengths: Sequence[int],
         keep: Keep,
         threads: int,
+        trace: Trace | None = None,
     ) -> None: ...
     def run(self) -> Tensor: ...
     def backward(self, grad_hidden: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]: ...

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from r1core import _C, torch_threads
 from r1core.decoder_spec import decoder_spec, unsupported_reason
-from r1core.native_forward import DecoderTable, completion_hidden, head_logprobs
+from r1core.native_forward import (
+    DecoderTable,
+    SampledTrace,
+    completion_hidden,
+    head_logprobs,
+    weights_of,
+)
 from r1core.stop_strings import StopStrings
 from r1core.types import SamplingParams
 
@@ -38,6 +44,7 @@ class Generated(NamedTuple):
         entropies_NT: float32 [N, T], nats, of the tempered, unfiltered distribution.
         lengths_N: int64 [N], tokens.
         stopped_N: bool [N], whether a stop token ended the row.
+        trace: what the model made of the tokens, where that is kept.
     """
 
     tokens_NT: Tensor
@@ -46,6 +53,7 @@ class Generated(NamedTuple):
     entropies_NT: Tensor
     lengths_N: Tensor
     stopped_N: Tensor
+    trace: SampledTrace | None = None
 
     @classmethod
     def empty(cls, rows: int, columns: int) -> Generated:
@@ -62,7 +70,9 @@ class Generated(NamedTuple):
     def trimmed(self) -> Generated:
         """Drop the columns beyond the longest row."""
         T = int(self.lengths_N.max()) if len(self.lengths_N) else 0
-        return Generated._make(x[:, :T].contiguous() if x.dim() == 2 else x for x in self)
+        return Generated._make(
+            x[:, :T].contiguous() if isinstance(x, Tensor) and x.dim() == 2 else x for x in self
+        )
 
 
 class Engine:
@@ -110,6 +120,7 @@ class Engine:
         stop_strings: StopStrings | None = None,
         slots: int | None = None,
         threads: int | None = None,
+        trace_bytes: int = 0,
     ) -> Generated:
         """Draw params.n completions of each prompt.
 
@@ -124,6 +135,7 @@ class Engine:
             stop_strings: strings that end a completion; None reads no text.
             slots: completions decoded together; None takes 32 per thread, at least 64.
             threads: None takes torch's.
+            trace_bytes: a trace is kept if it takes no more.
 
         Returns:
             N = P * n rows; row p * n + g is sample g of prompt p.
@@ -137,7 +149,9 @@ class Engine:
         options.stop_token_ids = list(stop_token_ids)
         options.threads = torch_threads.available() if threads is None else threads
         options.slots = max(64, 32 * options.threads) if slots is None else slots
+        options.trace_bytes = trace_bytes
         tensors = [prompt.contiguous() for prompt in prompts]
+        weights = weights_of(self.model)
         keys = [params.seed] * len(prompts) if seeds is None else seeds
         drawn = _C.engine_generate(
             decoder_spec(self.model),
@@ -149,7 +163,8 @@ class Engine:
             None if stop_strings is None else stop_strings.ends,
             on_step,
         )
-        return Generated(*drawn).trimmed()
+        trace = None if drawn[6] is None else SampledTrace(drawn[6], *weights)
+        return Generated(*drawn[:6], trace).trimmed()
 
     @torch.no_grad()
     def logprobs(

@@ -171,6 +171,7 @@ class NativeForward:
             sequences,
             [len(prompt) for prompt in prompts],
             gradient_checkpointing=self._gradient_checkpointing,
+            trace=rollouts.trace,
         )
         return hidden_MH
 

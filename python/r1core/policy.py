@@ -38,6 +38,10 @@ from r1core.types import Prompt, Rollouts, SamplingParams
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 
+TRACE_BYTES = 128 * 2**20
+"""Of what the engine made of sampled tokens, the most that is kept for the update."""
+
+
 class Policy:
     """A causal LM to sample from and to train; one set of weights for both.
 
@@ -206,10 +210,16 @@ class Policy:
         *,
         seeds: Sequence[int] | None = None,
         stop_strings: StopStrings | None = None,
+        keep_trace: bool = False,
     ) -> Generated:
         """Draw params.n completions of each prompt; see `r1core.sample_groups`."""
         engine = self.engine
-        generate = engine.generate if engine else partial(hf_sampling.generate, self.model)
+        useful = keep_trace and self.forward != "hf" and not self.gradient_checkpointing
+        generate = (
+            partial(engine.generate, trace_bytes=TRACE_BYTES if useful else 0)
+            if engine
+            else partial(hf_sampling.generate, self.model)
+        )
         return generate(
             prompts,
             params,

@@ -21,6 +21,7 @@ def sample_groups(
     *,
     prompt_uids: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
+    keep_trace: bool = False,
 ) -> Rollouts:
     """Draw `params.n` completions of each prompt.
 
@@ -34,6 +35,8 @@ def sample_groups(
         on_step: called now and then with (completion tokens drawn, completions finished).
         prompt_uids: P counters of the random generator; None numbers the prompts from 0.
         seeds: P keys of the random generator; None takes `params.seed` for all.
+        keep_trace: let the rollouts hold what the engine makes of their tokens, up to
+            `policy.TRACE_BYTES`: an update of the weights that drew them is faster with it.
 
     Returns:
         N = P * n completions; row n = p * params.n + g.
@@ -60,7 +63,14 @@ def sample_groups(
     check_context(policy.max_context, tokens, params.max_new_tokens)
     stops = policy.stop_token_ids() if params.stop_token_ids is None else params.stop_token_ids
     generated = policy.generate(
-        tokens, params, stops, uids, on_step, seeds=seeds, stop_strings=stop_strings
+        tokens,
+        params,
+        stops,
+        uids,
+        on_step,
+        seeds=seeds,
+        stop_strings=stop_strings,
+        keep_trace=keep_trace,
     )
     rollouts = Rollouts(
         prompts=list(prompts),
@@ -78,6 +88,7 @@ def sample_groups(
         stop_token_ids=tuple(stops),
         tokenizer=policy.tokenizer,
         completion_prefixes=[policy.completion_prefix(prompt) for prompt in prompts],
+        trace=generated.trace,
     )
     check_finite(rollouts)
     return cut_at_stop_strings(rollouts, stop_strings) if stop_strings else rollouts

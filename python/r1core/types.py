@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from r1core.native_forward import SampledTrace
 
 Message = dict[str, Any]
 Prompt = str | list[Message] | list[int]
@@ -96,6 +99,8 @@ class Rollouts:
         stop_token_ids: ids that ended a completion.
         tokenizer: decodes the completions; None where the caller works on ids alone.
         completion_prefixes: P texts that the template opened ("<think>") and rewards must see.
+        trace: what the engine made of their tokens, which spares the update part of its forward
+            pass; None where it was not kept.
     """
 
     prompts: Sequence[Prompt]
@@ -113,6 +118,7 @@ class Rollouts:
     stop_token_ids: tuple[int, ...] = ()
     tokenizer: Any = None
     completion_prefixes: Sequence[str] = ()
+    trace: SampledTrace | None = None
 
     @property
     def inside_NT(self) -> Tensor:

@@ -10,6 +10,7 @@ from r1core.plan.batch import Tokens
 from r1core.plan.device import GIB
 from r1core.plan.parts import FLOAT, HOLES, MMAP_THRESHOLD, Setup
 from r1core.plan.shape import ModelShape
+from r1core.policy import TRACE_BYTES
 
 PANEL = 16
 LOGITS_BUDGET = 64 * 2**20  # kBudget in training/head.cpp
@@ -31,6 +32,17 @@ def slots(rows: int, threads: int) -> int:
 def kv_position(shape: ModelShape, layers: int | None = None) -> int:
     """Return a position's keys and values: 2 K floats a layer."""
     return FLOAT * 2 * shape.kv * (shape.layers if layers is None else layers)
+
+
+def trace(setup: Setup, prompts: int, n: int, prompt: int, limit: int) -> int:
+    """Return what a draw keeps for its update: each layer's attention and output, of every token.
+
+    Nothing where that is more than `policy.TRACE_BYTES`.
+    """
+    shape, rows = setup.shape, prompts * (prompt + n * limit)
+    size = FLOAT * shape.layers * rows * (shape.query + shape.hidden)
+    used = setup.native and not setup.checkpointing
+    return size if used and size <= TRACE_BYTES else 0
 
 
 def sampling_cache(

@@ -128,7 +128,8 @@ def plan_rl(stage: ReasoningRLStage | PPOStage, setup: Setup, around: Around) ->
     if has_critic:
         fixed["critic"] = parts.weights(critic) + sum(training(critic).values())
     graders = [parts.weights(model) for model in around.reward_models]
-    fixed |= {"reward models": sum(graders), "rollouts": batch}
+    trace = native.trace(setup, prompts, n, around.prompt, limit)
+    fixed |= {"reward models": sum(graders), "rollouts": batch, "trace": trace}
 
     tokens = micro_batch(
         stage.tokens_per_micro_batch,

@@ -47,7 +47,13 @@ def draw_rollouts(
         if batch is None:
             break
         with clock.phase("sampling"):
-            rollouts = sample_groups(policy, batch.prompts, sampling, prompt_uids=batch.uids)
+            rollouts = sample_groups(
+                policy,
+                batch.prompts,
+                sampling,
+                prompt_uids=batch.uids,
+                keep_trace=not parts,  # of one draw: memory for it is bounded
+            )
         with clock.phase("rewards"):
             table = score_rollouts(rollouts, specs, batch.columns)
         parts.append(Graded(rollouts, table, batch.columns))

@@ -196,6 +196,7 @@ def update(
     with clock.phase("optimizer"):
         taken = state.update(state.stage)
     batch.updates += 1
+    batch.rollouts.trace = None  # of weights that are gone
     every = config.reference_every
     if state.reference is not None and every and state.step % every == 0:
         state.reference.load_from(policy)
