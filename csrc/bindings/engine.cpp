@@ -1,6 +1,7 @@
 #include "csrc/engine/engine.h"
 
 #include "csrc/engine/buffer.h"
+#include "csrc/engine/fingerprint.h"
 
 #include "csrc/bindings/bindings.h"
 
@@ -98,7 +99,13 @@ void bind_engine(py::module_& m) {
       .def_readwrite("threads", &GenerateOptions::threads)
       .def_readwrite("trace_bytes", &GenerateOptions::trace_bytes);
   py::class_<Trace, std::shared_ptr<Trace>>(
-      m, "Trace", "What the engine made of the tokens it ran, for the update that follows");
+      m, "Trace", "What the engine made of the tokens it ran, for the update that follows")
+      .def_property_readonly("fingerprint", &Trace::fingerprint, "Of the weights that made it")
+      .def(
+          "__deepcopy__", [](std::shared_ptr<Trace> trace, const py::object&) { return trace; },
+          "memo"_a, "-> itself: it never changes");
+  m.def("fingerprint", &fingerprint, "spec"_a,
+        "-> a number that its weights give; equal ones compute the same");
   m.def("release_buffers", &release_buffers,
         "-> bytes; frees the memory that the engine keeps for its next call, at most 1 GB");
   m.def("engine_generate", &generate_from_python, "spec"_a, "prompts"_a, "uids"_a, "seeds"_a,

@@ -168,16 +168,18 @@ std::pair<kernels::KvSpan, kernels::KvSpan> Decoder::visible(std::size_t index, 
 }
 
 /// Attention in place of the queries: a panel's rows head by head, for rows of one prompt find its
-/// keys and values of the head in the L1 cache.
+/// keys and values of the head in the L1 cache. The last panel may hold fewer rows.
 void Decoder::attend(Member& member, std::size_t index, std::span<const Row> rows) noexcept {
-  const std::int64_t lanes = std::min(kLanes, std::ssize(rows));
-  const Range mine = member.crew.share(panels_ * spec_.kv_heads * lanes);
+  const std::int64_t heads = spec_.kv_heads, count = std::ssize(rows);
+  const std::int64_t full = count / kLanes, in_full = full * heads * kLanes;
+  const Range mine = member.crew.share(heads * count);
   for (std::int64_t at = mine.begin, end; at < mine.end; at = end) {
-    end = std::min(mine.end, (at / lanes + 1) * lanes);
-    const std::int64_t panel = at / lanes / spec_.kv_heads, head = at / lanes % spec_.kv_heads;
-    const std::int64_t first = panel * kLanes + at % lanes;
-    const std::int64_t last = std::min(first + end - at, std::ssize(rows));
-    if (first < last) attend_panel(member, index, rows, {first, last}, head);
+    const bool last = at >= in_full;
+    const std::int64_t lanes = last ? count % kLanes : kLanes, from = last ? at - in_full : at;
+    const std::int64_t panel = last ? full : from / (heads * kLanes);
+    const std::int64_t first = panel * kLanes + from % lanes;
+    end = std::min(mine.end, at + lanes - from % lanes);
+    attend_panel(member, index, rows, {first, first + end - at}, from / lanes % heads);
   }
 }
 

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "csrc/check.h"
+#include "csrc/engine/fingerprint.h"
+
 namespace r1::engine {
 namespace {
 
@@ -25,7 +28,8 @@ std::int64_t floats_of(const DecoderSpec& spec, std::int64_t rows) {
 
 Trace::Trace(const DecoderSpec& spec, const std::vector<at::Tensor>& prompts, std::int64_t n,
              std::int64_t max_new_tokens)
-    : prompts_(prompts),
+    : fingerprint_(engine::fingerprint(spec)),
+      prompts_(prompts),
       n_(n),
       longest_(max_new_tokens),
       attention_(spec.heads * spec.head_dim),
@@ -59,6 +63,13 @@ std::optional<std::int64_t> Trace::find(const at::Tensor& sequence,
   key.insert(key.end(), tokens, tokens + sequence.numel());
   const auto found = found_.find(key);
   return found == found_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void Trace::check(const char* function, const DecoderSpec& spec) const {
+  const std::int64_t size = floats_of(spec, rows_);
+  if (spec.heads * spec.head_dim != attention_ || size != floats_.size())
+    reject(function, "trace must be of a model of these sizes; it has ", floats_.size(),
+           " floats, the model's would have ", size);
 }
 
 }  // namespace r1::engine

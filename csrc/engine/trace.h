@@ -45,12 +45,17 @@ class Trace {
   /// A completion's number, or none; its prompt's is that over n.
   std::optional<std::int64_t> find(const at::Tensor& sequence, std::int64_t prompt_length) const;
   std::int64_t n() const { return n_; }
+  /// Of the weights that made it.
+  std::uint64_t fingerprint() const { return fingerprint_; }
+  /// Throws std::invalid_argument unless its rows are those of this model's layers.
+  void check(const char* function, const DecoderSpec& spec) const;
 
  private:
   std::int64_t at(std::size_t layer, std::int64_t row) const {
     return (static_cast<std::int64_t>(layer) * rows_ + row) * (attention_ + hidden_);
   }
 
+  const std::uint64_t fingerprint_;
   const std::vector<at::Tensor> prompts_;
   const std::int64_t n_, longest_, attention_, hidden_;
   std::vector<std::int64_t> starts_;  // of each prompt, then of the completions

@@ -9,6 +9,7 @@ namespace r1::training {
 
 /// Where the trace has the parts; it is not used unless it has them all.
 void Forward::look_up(const std::vector<std::int64_t>& prompt_lengths) {
+  trace_->check("logprobs", spec_);
   for (const Packing::Part& part : packing_.parts) {
     const std::size_t i = part.stretch.first;
     const std::optional<std::int64_t> row = trace_->find(sequences_[i], prompt_lengths[i]);

@@ -13,13 +13,7 @@ from torch import Tensor
 
 from r1core import _C, torch_threads
 from r1core.decoder_spec import decoder_spec, unsupported_reason
-from r1core.native_forward import (
-    DecoderTable,
-    SampledTrace,
-    completion_hidden,
-    head_logprobs,
-    weights_of,
-)
+from r1core.native_forward import DecoderTable, completion_hidden, head_logprobs
 from r1core.stop_strings import StopStrings
 from r1core.types import SamplingParams
 
@@ -53,7 +47,7 @@ class Generated(NamedTuple):
     entropies_NT: Tensor
     lengths_N: Tensor
     stopped_N: Tensor
-    trace: SampledTrace | None = None
+    trace: _C.Trace | None = None
 
     @classmethod
     def empty(cls, rows: int, columns: int) -> Generated:
@@ -151,7 +145,6 @@ class Engine:
         options.slots = max(64, 32 * options.threads) if slots is None else slots
         options.trace_bytes = trace_bytes
         tensors = [prompt.contiguous() for prompt in prompts]
-        weights = weights_of(self.model)
         keys = [params.seed] * len(prompts) if seeds is None else seeds
         drawn = _C.engine_generate(
             decoder_spec(self.model),
@@ -163,8 +156,7 @@ class Engine:
             None if stop_strings is None else stop_strings.ends,
             on_step,
         )
-        trace = None if drawn[6] is None else SampledTrace(drawn[6], *weights)
-        return Generated(*drawn[:6], trace).trimmed()
+        return Generated(*drawn).trimmed()
 
     @torch.no_grad()
     def logprobs(

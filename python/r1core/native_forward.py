@@ -6,7 +6,9 @@ Shapes: N rollouts, M completion tokens, H hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class DecoderTable(NamedTuple):
+@dataclass(frozen=True)
+class DecoderTable:
     """What lies below a model's head, as it is now.
 
     Attributes:
@@ -37,36 +40,14 @@ class DecoderTable(NamedTuple):
     @classmethod
     def of(cls, model: PreTrainedModel) -> DecoderTable:
         """Return the table of a model that it describes; see `r1core.decoder_spec`."""
+        parameters = decoder_parameters(model)
         padding_idx = model.model.embed_tokens.padding_idx
-        parameters, versions = weights_of(model)
-        return cls(headless_spec(model), parameters, padding_idx, versions)
+        return cls(headless_spec(model), parameters, padding_idx, _versions(parameters))
 
-
-class SampledTrace(NamedTuple):
-    """What the engine made of the tokens that it sampled, and the weights that it did so with.
-
-    Attributes:
-        trace: of the tokens.
-        parameters: of the model, as `DecoderTable` has them.
-        versions: of the parameters.
-    """
-
-    trace: _C.Trace
-    parameters: list[Tensor]
-    versions: list[int]
-
-    def of_weights(self, table: DecoderTable) -> _C.Trace | None:
-        """Return the trace if a table is of the very weights that made it."""
-        same = len(self.parameters) == len(table.parameters) and all(
-            mine is its for mine, its in zip(self.parameters, table.parameters, strict=True)
-        )
-        return self.trace if same and self.versions == table.versions else None
-
-
-def weights_of(model: PreTrainedModel) -> tuple[list[Tensor], list[int]]:
-    """Return the parameters below a model's head, and the version of each."""
-    parameters = decoder_parameters(model)
-    return parameters, _versions(parameters)
+    @cached_property
+    def fingerprint(self) -> int:
+        """A number that the weights give: those of one number compute the same."""
+        return _C.fingerprint(self.spec)
 
 
 def _versions(parameters: Sequence[Tensor]) -> list[int]:
@@ -152,7 +133,7 @@ def completion_hidden(
     prompt_lengths: Sequence[int],
     *,
     gradient_checkpointing: bool = False,
-    trace: SampledTrace | None = None,
+    trace: _C.Trace | None = None,
     threads: int | None = None,
 ) -> Tensor:
     """Return the final hidden state before each completion token; differentiable.
@@ -166,7 +147,7 @@ def completion_hidden(
         sequences: prompt and completion, int64 [length], CPU.
         prompt_lengths: tokens of each that are its prompt, >= 1.
         gradient_checkpointing: keep each layer's input alone; the rest is computed again.
-        trace: of these weights, spares what it holds of these sequences; no bit differs.
+        trace: spares what it holds of these sequences, if these weights made it; no bit differs.
         threads: None takes torch's.
 
     Returns:
@@ -187,7 +168,7 @@ def completion_hidden(
         list(prompt_lengths),
         keep if trained else _C.Keep.nothing,
         torch_threads.available() if threads is None else threads,
-        None if trace is None else trace.of_weights(table),
+        trace if trace is not None and trace.fingerprint == table.fingerprint else None,
     )
     hidden_MH: Tensor = _CompletionHidden.apply(  # type: ignore[no-untyped-call]
         forward, table.padding_idx, *table.parameters

@@ -27,6 +27,7 @@ from r1core.forward import (
     ForwardKind,
     Layout,
     TrainingForward,
+    native_reason,
     rollout_logprobs,
     training_forward,
 )
@@ -214,7 +215,12 @@ class Policy:
     ) -> Generated:
         """Draw params.n completions of each prompt; see `r1core.sample_groups`."""
         engine = self.engine
-        useful = keep_trace and self.forward != "hf" and not self.gradient_checkpointing
+        useful = (
+            keep_trace
+            and self.forward != "hf"
+            and not self.gradient_checkpointing
+            and native_reason(self.model) is None
+        )
         generate = (
             partial(engine.generate, trace_bytes=TRACE_BYTES if useful else 0)
             if engine

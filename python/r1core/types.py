@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from r1core.native_forward import SampledTrace
+    from r1core import _C
 
 Message = dict[str, Any]
 Prompt = str | list[Message] | list[int]
@@ -118,7 +118,11 @@ class Rollouts:
     stop_token_ids: tuple[int, ...] = ()
     tokenizer: Any = None
     completion_prefixes: Sequence[str] = ()
-    trace: SampledTrace | None = None
+    trace: _C.Trace | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the trace out of a pickle: it is of one process, and spares it time alone."""
+        return self.__dict__ | {"trace": None}
 
     @property
     def inside_NT(self) -> Tensor:

@@ -82,5 +82,6 @@ def sequences_of(generated, prompts, n):
 
 
 def assert_same_bits(left: Generated, right: Generated):
-    for name, a, b in zip(Generated._fields, left, right, strict=True):
+    for name, a, b in zip(Generated._fields[:-1], left[:-1], right[:-1], strict=True):
         assert torch.equal(a, b), name
+    assert left.trace is right.trace is None  # not asked for

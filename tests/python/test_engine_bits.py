@@ -34,7 +34,7 @@ def engine(request):
 def reordered(generated: Generated, order: list[int], n: int) -> Generated:
     """Return the rows of prompts in another order."""
     rows = torch.tensor([p * n + g for p in order for g in range(n)])
-    return Generated._make(values[rows] for values in generated)
+    return Generated(*(values[rows] for values in generated[:-1]))  # all but the trace
 
 
 def test_slots_threads_and_order_change_no_bit(engine):
@@ -56,7 +56,7 @@ def test_a_prompt_alone_gives_the_same_bits(engine):
     for p in range(len(PROMPTS)):
         alone = generate(engine, prompts=[PROMPTS[p]], uids=[UIDS[p]])
         T = alone.tokens_NT.shape[1]
-        for a, b in zip(alone, together, strict=True):
+        for a, b in zip(alone[:-1], together[:-1], strict=True):
             rows = b[5 * p : 5 * p + 5]
             assert torch.equal(a, rows[:, :T] if rows.dim() == 2 else rows)
 
@@ -64,7 +64,7 @@ def test_a_prompt_alone_gives_the_same_bits(engine):
 def test_a_smaller_group_is_the_beginning_of_a_larger_one(engine):
     large = generate(engine, params=SamplingParams(n=40, max_new_tokens=6), slots=120)
     small = generate(engine, params=SamplingParams(n=3, max_new_tokens=6))
-    for a, b in zip(small, large, strict=True):
+    for a, b in zip(small[:-1], large[:-1], strict=True):
         assert torch.equal(a.unflatten(0, (3, 3)), b.unflatten(0, (3, 40))[:, :3])
 
 

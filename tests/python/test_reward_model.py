@@ -127,6 +127,15 @@ def test_scores_do_not_depend_on_the_company():
     assert together == pytest.approx(alone, abs=1e-5)
 
 
+def test_a_loaded_model_trains_like_the_policy_of_its_run(tmp_path):
+    policy = make_policy()
+    RewardModel.from_policy(policy).save_pretrained(tmp_path)
+    policy.forward, policy.gradient_checkpointing = "hf", True
+    model = RewardModel.from_pretrained(tmp_path).trained_like(policy)
+    assert (model.forward, model.gradient_checkpointing) == ("hf", True)
+    assert model.model.device == policy.device
+
+
 def test_a_saved_model_is_a_sequence_classifier_and_remembers_its_part(tmp_path):
     model = make_model("summary")
     torch.nn.init.normal_(model.model.score.weight)

@@ -6,6 +6,8 @@ Widths: H hidden, I feed-forward, Q all query heads, K all key heads, V vocabula
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from r1core.plan.batch import Tokens
 from r1core.plan.device import GIB
 from r1core.plan.parts import FLOAT, HOLES, MMAP_THRESHOLD, Setup
@@ -34,15 +36,16 @@ def kv_position(shape: ModelShape, layers: int | None = None) -> int:
     return FLOAT * 2 * shape.kv * (shape.layers if layers is None else layers)
 
 
-def trace(setup: Setup, prompts: int, n: int, prompt: int, limit: int) -> int:
+def trace(setup: Setup, prompts: int, n: int, prompt: int, limits: Sequence[int]) -> int:
     """Return what a draw keeps for its update: each layer's attention and output, of every token.
 
-    Nothing where that is more than `policy.TRACE_BYTES`.
+    Of the completions' limits in turn, the most that is not above `policy.TRACE_BYTES`.
     """
-    shape, rows = setup.shape, prompts * (prompt + n * limit)
-    size = FLOAT * shape.layers * rows * (shape.query + shape.hidden)
-    used = setup.native and not setup.checkpointing
-    return size if used and size <= TRACE_BYTES else 0
+    if not setup.native or setup.checkpointing:
+        return 0
+    token = FLOAT * setup.shape.layers * (setup.shape.query + setup.shape.hidden)
+    sizes = [token * prompts * (prompt + n * limit) for limit in limits]
+    return max((size for size in sizes if size <= TRACE_BYTES), default=0)
 
 
 def sampling_cache(

@@ -128,7 +128,7 @@ def plan_rl(stage: ReasoningRLStage | PPOStage, setup: Setup, around: Around) ->
     if has_critic:
         fixed["critic"] = parts.weights(critic) + sum(training(critic).values())
     graders = [parts.weights(model) for model in around.reward_models]
-    trace = native.trace(setup, prompts, n, around.prompt, limit)
+    trace = native.trace(setup, prompts, n, around.prompt, stage.length_limits())
     fixed |= {"reward models": sum(graders), "rollouts": batch, "trace": trace}
 
     tokens = micro_batch(

@@ -52,7 +52,7 @@ def draw_rollouts(
                 batch.prompts,
                 sampling,
                 prompt_uids=batch.uids,
-                keep_trace=not parts,  # of one draw: memory for it is bounded
+                keep_trace=not parts,  # of one draw, which bounds its memory
             )
         with clock.phase("rewards"):
             table = score_rollouts(rollouts, specs, batch.columns)

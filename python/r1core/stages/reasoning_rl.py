@@ -111,6 +111,7 @@ def rl_updates(
             batch = prepare(policy, graded, config, state, clock, stats)
             note_batch(policy, batch, graded, config, clock, stats)
         stats.metrics |= update(policy, batch, config, state, clock)
+        batch.rollouts.trace = None  # of weights that are gone
         used_up = batch.updates == config.minibatches * config.num_iterations
         state.batch = None if used_up else batch
         state.num_tokens += drawn_tokens
@@ -196,7 +197,6 @@ def update(
     with clock.phase("optimizer"):
         taken = state.update(state.stage)
     batch.updates += 1
-    batch.rollouts.trace = None  # of weights that are gone
     every = config.reference_every
     if state.reference is not None and every and state.step % every == 0:
         state.reference.load_from(policy)
