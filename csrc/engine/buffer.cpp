@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <new>
@@ -12,35 +13,47 @@ namespace r1::engine {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kPage = std::size_t{1} << 16;  // whole pages of any system
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
 /// Smaller ones the allocator keeps for itself.
 constexpr std::size_t kSmallest = std::size_t{1} << 16;
 /// Bytes that the pool holds at most.
 constexpr std::size_t kMost = std::size_t{1} << 30;
 
-/// Before every buffer: how large its block is, 0 where that is nothing to the pool; and how it was
-/// allocated.
+/// Before every buffer: how large its block is, 0 where that is nothing to the pool; and how much
+/// of it was mapped, 0 where it is the allocator's.
 struct alignas(kAlignment) Header {
-  std::size_t bytes;
-  std::align_val_t alignment;
+  std::size_t bytes, mapped;
 };
 
-Header* allocate(std::size_t bytes, std::size_t pooled, std::size_t alignment) {
-  const std::align_val_t aligned{alignment};
-  return new (::operator new(bytes, aligned)) Header{pooled, aligned};
+Header* allocate(std::size_t bytes, std::size_t pooled) {
+  return new (::operator new(bytes, std::align_val_t{kAlignment})) Header{pooled, 0};
 }
 
-void deallocate(Header* block) noexcept { ::operator delete(block, block->alignment); }
-
 /// On huge pages, where the system has some: a large buffer is read and written whole, and takes a
-/// core fewer translations of addresses.
-Header* allocate_pooled(std::size_t bytes) {
-  if (bytes < kHugePage) return allocate(bytes, bytes, kAlignment);
-  Header* const block = allocate(bytes, bytes, kHugePage);
+/// core fewer translations of addresses. Mapped, since an allocator asked for so large an alignment
+/// leaves holes.
+Header* map_huge(std::size_t bytes) {
+  const std::size_t mapped = (bytes + kPage - 1) / kPage * kPage, reserved = mapped + kHugePage;
+  void* const memory =
+      mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  auto* const begin = static_cast<char*>(memory);
+  const std::size_t before = -reinterpret_cast<std::uintptr_t>(begin) % kHugePage;
+  char* const block = begin + before;
+  if (before > 0) munmap(begin, before);
+  munmap(block + mapped, kHugePage - before);
 #ifdef MADV_HUGEPAGE
-  madvise(block, bytes, MADV_HUGEPAGE);  // advice: where it fails, nothing is lost
+  madvise(block, mapped, MADV_HUGEPAGE);  // advice: where it fails, nothing is lost
 #endif
-  return block;
+  return new (block) Header{bytes, mapped};
+}
+
+void deallocate(Header* block) noexcept {
+  if (block->mapped > 0)
+    munmap(block, block->mapped);
+  else
+    ::operator delete(block, std::align_val_t{kAlignment});
 }
 
 /// The next of eight sizes between powers of two, so that about equal buffers fit each other.
@@ -62,7 +75,7 @@ class Pool {
         return block;
       }
     }
-    return allocate_pooled(bytes);
+    return bytes < kHugePage ? allocate(bytes, bytes) : map_huge(bytes);
   }
   void give_back(Header* block) noexcept {
     const std::size_t bytes = block->bytes;
@@ -109,7 +122,7 @@ float* Buffer::take(std::int64_t count) {
 
 float* Buffer::take_unpooled(std::int64_t count) {
   const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float) + sizeof(Header);
-  return reinterpret_cast<float*>(allocate(bytes, 0, kAlignment) + 1);
+  return reinterpret_cast<float*>(allocate(bytes, 0) + 1);
 }
 
 void Buffer::GiveBack::operator()(float* floats) const noexcept {
