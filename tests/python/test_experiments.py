@@ -74,5 +74,5 @@ def test_a_reward_model_followed_for_too_long_is_hacked(stages):
 def test_nothing_is_learnt_from_a_start_that_cannot(stages):
     found = stages("experiment_controls")
     assert series(found["ready"], "eval/pass@1")[-1] > 0.9
-    assert series(found["too_early"], "eval/pass@1")[-1] < 0.25
-    assert series(found["from_random"], "eval/pass@1")[-1] < 0.05
+    for start in ("too_early", "from_random"):  # one of ten digits is right
+        assert series(found[start], "eval/pass@1")[-1] < 0.15
