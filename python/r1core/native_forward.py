@@ -162,13 +162,16 @@ def completion_hidden(
     torch_threads.end_backward()  # a backward pass that was interrupted kept them
     trained = torch.is_grad_enabled() and any(p.requires_grad for p in table.parameters)
     keep = _C.Keep.layers if gradient_checkpointing else _C.Keep.all
+    keep = keep if trained else _C.Keep.nothing
+    # Only a pass that keeps its activations reads a trace: no other need know the weights.
+    recalls = trace is not None and keep == _C.Keep.all and trace.fingerprint == table.fingerprint
     forward = _C.Forward(
         table.spec,
         [sequence.contiguous() for sequence in sequences],
         list(prompt_lengths),
-        keep if trained else _C.Keep.nothing,
+        keep,
         torch_threads.available() if threads is None else threads,
-        trace if trace is not None and trace.fingerprint == table.fingerprint else None,
+        trace if recalls else None,
     )
     hidden_MH: Tensor = _CompletionHidden.apply(  # type: ignore[no-untyped-call]
         forward, table.padding_idx, *table.parameters
