@@ -116,7 +116,7 @@ class PickSearch:
             "rows": 18,
             "row_length": 21 + 8 * self.max_trials,
             "steps": 1000,
-            "max_steps": 2000,
+            "max_steps": 4000,  # by seed, the gate holds after 1,500 to 2,500
             "gate_threshold": 0.75,
             "gate_after": 1000,
         }
