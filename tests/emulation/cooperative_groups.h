@@ -9,7 +9,8 @@ struct cluster_group {
   unsigned block_rank() const { return emulation::block_rank(); }
   template <class T>
   T* map_shared_rank(T* shared, unsigned rank) const {
-    return static_cast<T*>(emulation::in_block(shared, rank));
+    using Plain = std::remove_const_t<T>;
+    return static_cast<T*>(emulation::in_block(const_cast<Plain*>(shared), rank));
   }
 };
 inline cluster_group this_cluster() { return {}; }

@@ -3,7 +3,9 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <atomic>
 #include <barrier>
+#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -12,6 +14,8 @@ namespace emulation {
 namespace {
 
 constexpr std::size_t kStack = 256 * 1024;
+/// After which threads that wait for another block's messages are stuck.
+constexpr std::chrono::seconds kPatience{20};
 
 struct Copy {
   void* to;
@@ -25,6 +29,8 @@ struct Fiber {
   std::unique_ptr<unsigned char[]> stack;
   bool started = false, ended = false, waits = false;
   Scope scope = Scope::block;
+  std::uint64_t* barrier = nullptr;  // which it waits for, in place of a scope
+  int parity = 0;
   std::vector<Copy> copies;  // that have not happened
   std::size_t groups = 0;    // committed
 };
@@ -98,7 +104,7 @@ bool all_wait(std::size_t begin, std::size_t end, Scope scope) {
   for (std::size_t i = begin; i < end; ++i) {
     const Fiber& fiber = block->fibers[i];
     if (fiber.ended) continue;
-    if (!fiber.waits || fiber.scope != scope) return false;
+    if (!fiber.waits || fiber.barrier || fiber.scope != scope) return false;
     any = true;
   }
   return any;
@@ -106,6 +112,58 @@ bool all_wait(std::size_t begin, std::size_t end, Scope scope) {
 
 void release(std::size_t begin, std::size_t end) {
   for (std::size_t i = begin; i < end; ++i) block->fibers[i].waits = false;
+}
+
+/// An mbarrier's state: the parity of its phase, the bytes and the arrivals that it still expects,
+/// and those of a phase.
+struct Phase {
+  std::uint64_t bits;
+
+  int parity() const { return static_cast<int>(bits & 1); }
+  int bytes() const { return static_cast<std::int32_t>(bits >> 32) / 2; }
+  int arrivals() const { return static_cast<int>(bits >> 16 & 0xFFFF); }
+  int each() const { return static_cast<int>(bits >> 1 & 0x7FFF); }
+  static Phase of(int parity, int bytes, int arrivals, int each) {
+    return {static_cast<std::uint64_t>(static_cast<std::uint32_t>(bytes * 2)) << 32 |
+            static_cast<std::uint64_t>(arrivals) << 16 | static_cast<std::uint64_t>(each) << 1 |
+            static_cast<std::uint64_t>(parity)};
+  }
+  Phase after(int expected_bytes, int arrived) const {
+    const int left = bytes() + expected_bytes, missing = arrivals() - arrived;
+    if (left == 0 && missing == 0) return of(1 - parity(), 0, each(), each());
+    return of(parity(), left, missing, each());
+  }
+};
+
+void change(std::uint64_t* barrier, int expected_bytes, int arrived) {
+  const std::atomic_ref<std::uint64_t> state(*barrier);
+  std::uint64_t bits = state.load();
+  while (!state.compare_exchange_weak(bits, Phase{bits}.after(expected_bytes, arrived).bits)) {
+  }
+}
+
+bool is_over(std::uint64_t* barrier, int parity) {
+  return Phase{std::atomic_ref<std::uint64_t>(*barrier).load()}.parity() != parity;
+}
+
+/// Lets go those whose barrier's phase is over. @return whether there were any
+bool settle_barriers() {
+  bool any = false;
+  for (Fiber& fiber : block->fibers) {
+    if (!fiber.waits || !fiber.barrier || !is_over(fiber.barrier, fiber.parity)) continue;
+    fiber.waits = false;
+    fiber.barrier = nullptr;
+    any = true;
+  }
+  return any;
+}
+
+/// Whether some thread waits for a message that another block may send.
+bool hopes() {
+  if (block->cluster->thread_of.size() == 1) return false;
+  for (const Fiber& fiber : block->fibers)
+    if (fiber.waits && fiber.barrier) return true;
+  return false;
 }
 
 /// Lets go those whose meeting is complete.
@@ -120,6 +178,7 @@ void settle() {
     block->cluster->barrier.arrive_and_wait();
     release(0, threads);
   }
+  settle_barriers();
 }
 
 bool run_round() {
@@ -152,6 +211,13 @@ bool run_block(Block& it) {
     stuck = !run_round();
     settle();
     for (const Fiber& fiber : it.fibers) stuck &= fiber.ended || fiber.waits;
+    if (!stuck || !hopes()) continue;
+    const auto since = std::chrono::steady_clock::now();
+    while (!settle_barriers() && std::chrono::steady_clock::now() - since < kPatience)
+      std::this_thread::yield();
+    stuck = false;
+    for (const Fiber& fiber : it.fibers) stuck = stuck || (!fiber.ended && !fiber.waits);
+    stuck = !stuck;
   }
   for (Fiber& fiber : it.fibers)
     if (fiber.stack) stacks.push_back(std::move(fiber.stack));
@@ -166,13 +232,42 @@ int ptx_version = 90;
 
 thread_local Index threadIdx, blockIdx, blockDim, gridDim;
 
-void meet(Scope scope) {
-  Fiber& fiber = block->fibers[block->current];
-  fiber.waits = true;
-  fiber.scope = scope;
+namespace {
+
+/// Lets others run; and, if the thread waits, until `settle` lets it go.
+void stop_here(Fiber& fiber, bool waits) {
+  fiber.waits = waits;
   const std::size_t mine = block->current;
   if (!_setjmp(fiber.here)) _longjmp(block->back, 1);
   block->current = mine;
+}
+
+}  // namespace
+
+void meet(Scope scope) {
+  Fiber& fiber = block->fibers[block->current];
+  fiber.scope = scope;
+  stop_here(fiber, true);
+}
+
+void barrier_start(std::uint64_t* barrier, int arrivals) {
+  std::atomic_ref<std::uint64_t>(*barrier).store(Phase::of(0, 0, arrivals, arrivals).bits);
+}
+void barrier_arrive(std::uint64_t* barrier, int bytes) {
+  change(barrier, bytes, 1);
+  if (reverse) stop_here(block->fibers[block->current], false);
+}
+void barrier_receive(std::uint64_t* barrier, int bytes) {
+  change(barrier, -bytes, 0);
+  if (reverse) stop_here(block->fibers[block->current], false);
+}
+
+void barrier_wait(std::uint64_t* barrier, int parity) {
+  Fiber& fiber = block->fibers[block->current];
+  if (is_over(barrier, parity)) return;
+  fiber.barrier = barrier;
+  fiber.parity = parity;
+  stop_here(fiber, true);
 }
 
 int lane() { return static_cast<int>(block->current % 32); }

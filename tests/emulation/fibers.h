@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <type_traits>
@@ -50,6 +51,21 @@ void copy_later(void* to, const void* from, std::size_t bytes);
 void commit_copies();
 /// Waits for all but the `later` latest groups.
 void wait_for_copies(std::size_t later);
+
+/// PTX's mbarrier, in shared memory: a phase is over after so many arrivals and all the bytes that
+/// they expect. With `reverse` who waits for it goes on before who arrives.
+void barrier_start(std::uint64_t* barrier, int arrivals);
+void barrier_arrive(std::uint64_t* barrier, int bytes);
+/// Lets other threads run until the phase of this parity is over.
+void barrier_wait(std::uint64_t* barrier, int parity);
+void barrier_receive(std::uint64_t* barrier, int bytes);
+
+/// Stores in a block of the cluster, where the same barrier receives it: st.async.
+template <class T>
+void send(const T& message, T* to, std::uint64_t* barrier, unsigned rank) {
+  std::memcpy(in_block(to, rank), &message, sizeof message);
+  barrier_receive(static_cast<std::uint64_t*>(in_block(barrier, rank)), sizeof message);
+}
 
 /// Runs the kernel on a grid. @return a cudaError_t
 int run(Index grid, Index block, unsigned cluster, std::size_t shared,
