@@ -40,18 +40,16 @@ __global__ void __launch_bounds__(256)
   const RowGradient gradient =
       row_gradient(static_cast<float>(row.max), sum, logf(sum), static_cast<float>(row.entropy),
                    grad_logprobs[at.row], grad_entropies[at.row], scale);
+  float x[kSliceVectors][kVector] = {};
+  const auto store = [&] { store_slice(grad_logits + first, at.count, aligned, x); };
+  if (gradient.is_zero()) return store();
+  load_slice(logits + first, at.count, aligned, x);
   const std::int64_t token = tokens[at.row] - at.begin;
-  for_vectors(at.count, [&](int, int i, std::int64_t left) {
-    if (left <= 0) return;
-    float x[kVector] = {};
-    if (gradient.is_zero()) return store_vector(grad_logits + first + i, left, aligned, x);
-    load_vector(logits + first + i, left, aligned, 0.f, x);
-    const bool owns = token >= i && token < i + kVector && token < at.count;
-    const float own = owns ? to_float(logits[first + token]) : 0.f;  // before it is overwritten
-    gradient.apply(x);
-    store_vector(grad_logits + first + i, left, aligned, x);
-    if (owns) grad_logits[first + token] = from_float<Element>(gradient.at_token(own));
-  });
+  const bool owns = token >= 0 && token < at.count && lane_of_thread() == lane_of(token);
+  const float own = owns ? to_float(logits[first + token]) : 0.f;  // before it is overwritten
+  gradient.apply(x);
+  store();
+  if (owns) grad_logits[first + token] = from_float<Element>(gradient.at_token(own));
 }
 
 template <class Element>

@@ -56,9 +56,7 @@ struct Row {
 
   /// This lane's part of a slice, all of it on its way at once; -inf beyond the row.
   __device__ void load(int slice, float (&x)[kSliceVectors][kVector]) const {
-    for_vectors(count(slice), [&](int v, int at, std::int64_t left) {
-      load_vector(logits + slice * kSlice + at, left, aligned, -kInfinity, x[v]);
-    });
+    load_slice(logits + slice * kSlice, count(slice), aligned, x);
   }
 };
 

@@ -41,13 +41,14 @@ __device__ inline void add_weights(const float (&x)[kVector], float max, float s
                                    SliceSums& sums) {
   constexpr float kExp2Low = -127.f;
   const float scale2 = scale * kLog2E;
-  float products = 0;
+  float weights = 0, products = 0;  // of each vector: a chain of eight additions, not of 32
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
     const float z = max_nan((x[i] - max) * scale2, kExp2Low), weight = exp2_fast(z);
-    sums.weights += weight;
+    weights += weight;
     products += weight * z;
   }
+  sums.weights += weights;
   sums.products += products * kLn2;
 }
 
@@ -77,23 +78,54 @@ struct SliceLaunch {
   }
 };
 
-/// Calls body(index in the slice, elements left there) for each of this lane's vectors.
+/// Calls body(vector, index in the slice, elements left there, whether they are aligned) for each
+/// of this lane's vectors. Of a whole, aligned slice the last two are constants, so that no vector
+/// is asked whether it is cut: of short slices of code, that is what takes the most instructions.
 template <class Body>
-__device__ void for_vectors(std::int64_t count, const Body& body) {
+__device__ void for_vectors(std::int64_t count, bool aligned, const Body& body) {
+  const auto at = [](int v) { return (v * kWarp + lane_of_thread()) * kVector; };
+  if (aligned && count == kSlice) {
 #pragma unroll
-  for (int v = 0; v < kSliceVectors; ++v) {
-    const int at = (v * kWarp + lane_of_thread()) * kVector;
-    body(v, at, count - at);
+    for (int v = 0; v < kSliceVectors; ++v) body(v, at(v), kVector, true);
+  } else {
+#pragma unroll
+    for (int v = 0; v < kSliceVectors; ++v)
+      body(v, at(v), static_cast<int>(count) - at(v), aligned);
   }
+}
+
+/// The lane that has an element of a slice.
+__device__ inline int lane_of(std::int64_t element) {
+  return static_cast<int>(element % (kWarp * kVector)) / kVector;
+}
+
+/// This lane's vectors of a slice of `count` logits, all on their way at once; -inf beyond.
+template <class Element>
+__device__ void load_slice(const Element* logits, std::int64_t count, bool aligned,
+                           float (&x)[kSliceVectors][kVector]) {
+  for_vectors(count, aligned, [&](int v, int at, int left, bool fits) {
+    load_vector(logits + at, left, fits, -kInfinity, x[v]);
+  });
+}
+
+template <class Element>
+__device__ void store_slice(Element* to, std::int64_t count, bool aligned,
+                            const float (&x)[kSliceVectors][kVector]) {
+  for_vectors(count, aligned, [&](int v, int at, int left, bool fits) {
+    if (left > 0) store_vector(to + at, left, fits, x[v]);
+  });
 }
 
 /// The sums of a slice, in every lane, each of which has its vectors.
 __device__ inline SliceSums slice_sums(const float (&x)[kSliceVectors][kVector], float scale) {
   float max = -kInfinity;
 #pragma unroll
-  for (int v = 0; v < kSliceVectors; ++v)
+  for (int v = 0; v < kSliceVectors; ++v) {
+    float of_vector = x[v][0];
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) max = fmaxf(max, x[v][i]);
+    for (int i = 1; i < kVector; ++i) of_vector = fmaxf(of_vector, x[v][i]);
+    max = fmaxf(max, of_vector);
+  }
   SliceSums sums{warp_max(max), 0, 0};
   const float origin = sums.max == -kInfinity ? 0.f : sums.max;
 #pragma unroll
@@ -107,9 +139,7 @@ template <class Element>
 __device__ SliceSums slice_sums(const Element* logits, std::int64_t count, float scale,
                                 bool aligned) {
   float x[kSliceVectors][kVector];
-  for_vectors(count, [&](int v, int at, std::int64_t left) {
-    load_vector(logits + at, left, aligned, -kInfinity, x[v]);
-  });
+  load_slice(logits, count, aligned, x);
   return slice_sums(x, scale);
 }
 
@@ -191,20 +221,24 @@ struct RowGradient {
   /// Whether the gradient is 0 whatever the logits.
   __device__ bool is_zero() const { return grad_logprob == 0 && grad_entropy == 0; }
 
-  /// In place of the logits, but for the token's own term.
-  __device__ void apply(float (&x)[kVector]) const {
-    if (grad_entropy == 0) {
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) x[i] = of_logprob(x[i]);
-    } else {
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) x[i] = of_both(x[i]);
-    }
+  /// In place of a slice's logits, but for the token's own term.
+  __device__ void apply(float (&x)[kSliceVectors][kVector]) const {
+    if (grad_entropy == 0)
+      for_each(x, [&](float logit) { return of_logprob(logit); });
+    else
+      for_each(x, [&](float logit) { return of_both(logit); });
   }
   __device__ float at_token(float logit) const {
     return (grad_entropy == 0 ? of_logprob(logit) : of_both(logit)) + grad_logprob;
   }
 
+  template <class Value>
+  __device__ static void for_each(float (&x)[kSliceVectors][kVector], const Value& value) {
+#pragma unroll
+    for (int v = 0; v < kSliceVectors; ++v)
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) x[v][i] = value(x[v][i]);
+  }
   __device__ float of_logprob(float logit) const {
     return exp2_fast((logit - max) * (scale * kLog2E)) * factor;
   }

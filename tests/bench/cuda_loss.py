@@ -5,8 +5,12 @@ Shapes: M tokens, V vocabulary, H hidden.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,8 +29,8 @@ CONFIG = LossConfig(loss_type="dapo", beta=0.04)
 
 def measure() -> list[dict[str, Any]]:
     """Return a line per work and side."""
-    copy = copy_gigabytes_per_second()
-    return [*from_logits(copy), *scorer(copy), *from_hidden(copy)]
+    copy, ours = copy_gigabytes_per_second(), kernels()
+    return [*from_logits(copy, ours), *scorer(copy), *from_hidden(copy, ours)]
 
 
 class Tokens:
@@ -61,7 +65,18 @@ def backward_of(loss: Callable[[Tensor], Tensor], logits_MV: Tensor) -> None:
     loss(logits_MV).backward()  # type: ignore[no-untyped-call]
 
 
-def from_logits(copy: float) -> list[dict[str, Any]]:
+def kernels() -> dict[str, str]:
+    """Return the sides that are ours, with R1CORE_LOSS_KERNEL of each: those that work."""
+    script = Path(__file__).parents[1] / "python" / "cuda_loss_kernels.py"
+    try:
+        subprocess.run([sys.executable, str(script)], check=True, timeout=180)
+    except (subprocess.SubprocessError, OSError) as error:
+        print(f"the pipelined loss is not timed: {error}", flush=True)
+        return {"r1core": "resident"}
+    return {"r1core": "resident", "r1core, pipelined": "pipelined"}
+
+
+def from_logits(copy: float, kernel_of: dict[str, str]) -> list[dict[str, Any]]:
     """The gradient in place of the logits, bfloat16 and float32."""
     lines = []
     for dtype, count in ((torch.bfloat16, M), (torch.float32, M // 2)):
@@ -69,10 +84,12 @@ def from_logits(copy: float) -> list[dict[str, Any]]:
         tokens = Tokens(count)
         ours = in_place(logits_MV, tokens)
         source_MV = logits_MV.clone()
-        time = microseconds(ours, prepare=partial(logits_MV.copy_, source_MV))
         work = f"loss [{count}, {V}] {str(dtype)[6:]}"
         moved = 2 * logits_MV.numel() * logits_MV.element_size()
-        lines.append(row(work, "r1core", time, moved, copy))
+        for side, kernel in kernel_of.items():
+            os.environ["R1CORE_LOSS_KERNEL"] = kernel
+            time = microseconds(ours, prepare=partial(logits_MV.copy_, source_MV))
+            lines.append(row(work, side, time, moved, copy))
         del logits_MV, source_MV, ours
         few = count // 4  # eager holds several [M, V] float32
         part = Tokens(few)
@@ -113,7 +130,7 @@ def scorer(copy: float) -> list[dict[str, Any]]:
     return [line]
 
 
-def from_hidden(copy: float) -> list[dict[str, Any]]:
+def from_hidden(copy: float, kernel_of: dict[str, str]) -> list[dict[str, Any]]:
     """Both factors in bfloat16: loss and gradients beside the three products alone."""
     hidden_MH = torch.randn(M, H, device="cuda").bfloat16().requires_grad_()
     head_VH = (torch.randn(V, H, device="cuda") / 40).bfloat16().requires_grad_()
@@ -146,7 +163,8 @@ def from_hidden(copy: float) -> list[dict[str, Any]]:
     work = f"linear + loss [{M}, {H}] x [{V}, {H}] bfloat16"
     flops = 6 * M * H * V
     lines = []
-    for side, run in (("three bare products", bare), ("r1core", ours)):
+    for side, run in ({"three bare products": bare} | dict.fromkeys(kernel_of, ours)).items():
+        os.environ["R1CORE_LOSS_KERNEL"] = kernel_of.get(side, "resident")
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         time = microseconds(run, 7)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "kernels/logprob.h"
@@ -144,13 +145,20 @@ std::vector<double> on_gpu(Kernel kernel, const std::vector<Element>& logits, st
   });
 }
 
-class Rows : public testing::TestWithParam<std::int64_t> {
-  void TearDown() override { emulation::ptx_version = 90; }
+/// By each kernel that holds rows, a vocabulary.
+class Rows : public testing::TestWithParam<std::tuple<const char*, std::int64_t>> {
+ protected:
+  void SetUp() override { setenv("R1CORE_LOSS_KERNEL", std::get<0>(GetParam()), 1); }
+  void TearDown() override {
+    unsetenv("R1CORE_LOSS_KERNEL");
+    emulation::ptx_version = 90;
+  }
+  static std::int64_t vocabulary() { return std::get<1>(GetParam()); }
 };
 
 TEST_P(Rows, FloatAgreesWithDouble) {
   constexpr std::int64_t kM = 5;
-  const std::int64_t vocab = GetParam();
+  const std::int64_t vocab = vocabulary();
   const Tokens tokens(kM, vocab);
   const std::vector<float> logits = random_floats(kM * vocab, 7, 3);
   const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
@@ -163,7 +171,7 @@ TEST_P(Rows, FloatAgreesWithDouble) {
 
 TEST_P(Rows, Bfloat16GradientsAreRoundedOnce) {
   constexpr std::int64_t kM = 3;
-  const std::int64_t vocab = GetParam();
+  const std::int64_t vocab = vocabulary();
   const Tokens tokens(kM, vocab);
   const std::vector<bf16> logits = to_bf16(random_floats(kM * vocab, 8, 3));
   const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
@@ -178,7 +186,7 @@ TEST_P(Rows, Bfloat16GradientsAreRoundedOnce) {
 
 TEST_P(Rows, WithoutAGradientTheSumsHaveTheSameBits) {
   constexpr std::int64_t kM = 3;
-  const std::int64_t vocab = GetParam();
+  const std::int64_t vocab = vocabulary();
   const Tokens tokens(kM, vocab);
   std::vector<float> logits = random_floats(kM * vocab, 9, 3);
   const std::vector<float> before = logits;
@@ -197,7 +205,7 @@ TEST_P(Rows, WithoutAGradientTheSumsHaveTheSameBits) {
 // On Ampere, and on a GPU newer than the library whose driver compiles the code for Ampere.
 TEST_P(Rows, CodeWithoutClustersGivesTheSameBits) {
   constexpr std::int64_t kM = 3;
-  const std::int64_t vocab = GetParam();
+  const std::int64_t vocab = vocabulary();
   const Tokens tokens(kM, vocab);
   const std::vector<float> logits = random_floats(kM * vocab, 9, 3);
   const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
@@ -210,9 +218,52 @@ TEST_P(Rows, CodeWithoutClustersGivesTheSameBits) {
   EXPECT_EQ(run(), clustered);
 }
 
+/// Rows go through a block several at a time, some of which don't count: the first ones, one in
+/// four, and a long stretch. Each has the bits that it has alone.
+template <class Element, class Kernel>
+void expect_rows_alone(Kernel kernel, const std::vector<Element>& logits, std::int64_t M,
+                       std::int64_t vocab) {
+  Tokens tokens(M, vocab);
+  for (const std::int64_t m : {0, 1, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21})
+    tokens.weights[static_cast<std::size_t>(m)] = 0;
+  const GrpoLossOptions it = options(Surrogate::clipped, KlEstimator::k3);
+  const auto run = [&](std::int64_t first, std::int64_t count) {
+    std::vector<Element> rows(logits.begin() + first * vocab,
+                              logits.begin() + (first + count) * vocab);
+    std::vector<double> workspace(static_cast<std::size_t>(count) * kLossSums);
+    const GrpoTokens of_tokens{tokens.advantages.data() + first, tokens.weights.data() + first,
+                               tokens.old_logprobs.data() + first, tokens.reference.data() + first,
+                               tokens.importance.data() + first};
+    EXPECT_EQ(kernel(rows.data(), tokens.ids.data() + first, count, vocab, 1.f, of_tokens, it, 0.f,
+                     rows.data(), nullptr, workspace.data(), nullptr),
+              0);
+    std::vector<double> result(workspace);
+    for (const Element value : rows) result.push_back(static_cast<double>(widen(value)));
+    return result;
+  };
+  const std::vector<double> all = in_both_orders([&] { return run(0, M); });
+  for (std::int64_t m = 0; m < M; ++m) {
+    const std::vector<double> alone = run(m, 1);
+    const auto sums = all.begin() + m * kLossSums, row = all.begin() + M * kLossSums + m * vocab;
+    EXPECT_TRUE(std::equal(sums, sums + kLossSums, alone.begin())) << vocab << ", " << m;
+    EXPECT_TRUE(std::equal(row, row + vocab, alone.begin() + kLossSums)) << vocab << ", " << m;
+  }
+}
+
+TEST_P(Rows, ManyHaveTheBitsOfEachAlone) {
+  constexpr std::int64_t kM = 41;
+  const std::int64_t vocab = vocabulary();
+  if (vocab > 30000) return;  // seconds; the clusters are the same
+  const std::vector<float> logits = random_floats(kM * vocab, 9, 3);
+  expect_rows_alone<float>(grpo_loss_from_logits_cuda, logits, kM, vocab);
+  expect_rows_alone<bf16>(grpo_loss_from_logits_bf16_cuda, to_bf16(logits), kM, vocab);
+}
+
 // A lane, an odd row, a slice, some, a block's shared memory full, clusters of 2 and 8, and beyond.
 INSTANTIATE_TEST_SUITE_P(Vocabularies, Rows,
-                         testing::Values(1, 13, 1024, 2051, 9000, 20481, 30000, 151936, 480000));
+                         testing::Combine(testing::Values("resident", "pipelined"),
+                                          testing::Values(1, 13, 1024, 2051, 9000, 20481, 30000,
+                                                          151936, 480000)));
 
 TEST(CudaGrpoLoss, LogprobsHaveTheScorersBits) {
   constexpr std::int64_t kM = 4, kVocab = 50000;

@@ -1,5 +1,7 @@
 """Each GPU kernel once, on small odd shapes: what compute-sanitizer watches in tests/gpu.sh."""
 
+import os
+
 import torch
 
 from r1core.advantage import group_advantage
@@ -18,11 +20,12 @@ def main() -> None:
     """Run them; the sanitizer reports what is wrong."""
     for scale in ("group", "batch"):
         group_advantage(torch.rand(5, 33, device="cuda"), scale=scale)
-    for V in (7, 1037, CLUSTERED):
+    for kernel in ("pipelined", "resident"):
+        os.environ["R1CORE_LOSS_KERNEL"] = kernel
         for dtype in (torch.float32, torch.bfloat16):
-            losses(V, dtype)
-    for dtype in (torch.float32, torch.bfloat16):
-        many_rows(CLUSTERED, dtype)
+            for V in (7, 1037, CLUSTERED):
+                losses(V, dtype)
+            many_rows(CLUSTERED, dtype)
     for level in ("token", "sequence"):
         logprobs_NT = torch.randn(3, 7, device="cuda", requires_grad=True)
         mask_NT = torch.ones(3, 7, dtype=torch.bool)

@@ -1,6 +1,9 @@
 """The ops on a GPU: as the oracle, in large and odd shapes, and the same bits twice."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -225,6 +228,11 @@ def test_the_loss_in_place_matches_the_scorer_and_the_oracle(M, V, dtype):
     rounding = 1 / 256 if dtype == torch.bfloat16 else 1e-4
     torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=rounding, atol=1e-7)
     assert (ours.grad[~counted] == 0).all()
+
+
+def test_both_kernels_of_the_loss_give_the_same_bits():
+    script = Path(__file__).with_name("cuda_loss_kernels.py")
+    subprocess.run([sys.executable, str(script)], check=True, timeout=180)  # a hang is a failure
 
 
 @pytest.mark.parametrize("level", ["token", "sequence"])
