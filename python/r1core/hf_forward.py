@@ -34,27 +34,21 @@ def packs(model: PreTrainedModel) -> bool:
     return plain_decoder(model) and model.config._attn_implementation in MASKED_ATTENTION
 
 
-def first_fit(
-    lengths: Sequence[int], row_length: int, rows: int | None = None
-) -> list[tuple[int, int] | None]:
+def first_fit(lengths: Sequence[int], row_length: int) -> list[tuple[int, int]]:
     """Lay sequences into rows in the order they come, each into the first row with room.
 
     Args:
         lengths: of the sequences; none above `row_length`.
         row_length: columns of a row.
-        rows: how many there are at most; None for as many as it takes.
 
     Returns:
-        Each sequence's row and first column; None where no row had room.
+        Each sequence's row and first column.
     """
     used: list[int] = []
     room = 0  # of the emptiest row
-    places: list[tuple[int, int] | None] = []
+    places: list[tuple[int, int]] = []
     for length in lengths:
         if length > room:
-            if rows is not None and len(used) == rows:
-                places.append(None)
-                continue
             used.append(0)
         row = next(i for i, start in enumerate(used) if start + length <= row_length)
         places.append((row, used[row]))

@@ -9,7 +9,7 @@ the batch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,7 +59,7 @@ def generate(
             owner = (rows // params.n).tolist()
             draws = _Draws(
                 params,
-                [keys[p] % 2**64 for p in owner],
+                _rows_of_each([keys[p] % 2**64 for p in owner]),
                 torch.tensor([prompt_uids[p] for p in owner]),
                 rows % params.n,
             )
@@ -70,22 +70,29 @@ def generate(
         model.train(was_training)
 
 
+def _rows_of_each(seeds: Sequence[int]) -> dict[int, Tensor]:
+    """Return where each seed stands, int64."""
+    rows: dict[int, list[int]] = {}
+    for row, seed in enumerate(seeds):
+        rows.setdefault(seed, []).append(row)
+    return {seed: torch.tensor(found) for seed, found in rows.items()}
+
+
 class _Draws(NamedTuple):
     """The random numbers of R rows, and what is made of them."""
 
     params: SamplingParams
-    seeds: Sequence[int]
+    rows_of_seed: Mapping[int, Tensor]
     prompt_uids_R: Tensor
     samples_R: Tensor
 
     def __call__(self, logits_RV: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return tokens, log-probabilities, truncated ones and entropies of one position."""
-        uniforms_R = torch.empty(len(self.seeds), dtype=torch.float64)
-        for seed in set(self.seeds):
-            chosen = torch.tensor([other == seed for other in self.seeds])
-            uids, samples = self.prompt_uids_R[chosen], self.samples_R[chosen]
+        uniforms_R = torch.empty(len(self.samples_R), dtype=torch.float64)
+        for seed, rows in self.rows_of_seed.items():
+            uids, samples = self.prompt_uids_R[rows], self.samples_R[rows]
             positions = torch.full_like(uids, position)
-            uniforms_R[chosen] = philox_uniforms(seed, uids, samples, positions)
+            uniforms_R[rows] = philox_uniforms(seed, uids, samples, positions)
         return sample_tokens(
             logits_RV,
             uniforms_R.to(logits_RV.device),
@@ -102,13 +109,13 @@ class _Stops(NamedTuple):
     token_ids: Sequence[int]
     strings: StopStrings | None
 
-    def __call__(self, tokens_RT: Tensor, vocab_size: int) -> Tensor:
-        """Return which rows end with their last token, bool [R]."""
-        last_R = tokens_RT[:, -1]
+    def __call__(self, tokens_NT: Tensor, rows_R: Tensor, t: int, vocab_size: int) -> Tensor:
+        """Return which of some rows end with their token at `t`, bool [R]."""
+        last_R = tokens_NT[rows_R, t]
         stopped_R = torch.isin(last_R, torch.tensor(list(self.token_ids), dtype=torch.int64))
         if self.strings is not None:
-            for row in (self.strings.may_end(vocab_size)[last_R] & ~stopped_R).nonzero():
-                stopped_R[row] = self.strings.ends(tokens_RT[row].flatten())
+            for r in (self.strings.may_end(vocab_size)[last_R] & ~stopped_R).nonzero().flatten():
+                stopped_R[r] = self.strings.ends(tokens_NT[rows_R[r], : t + 1])
         return stopped_R
 
 
@@ -135,17 +142,18 @@ def _decode(
     on_step: OnStep | None,
 ) -> None:
     """Fill `rows` of `result`, one per prompt given; they decode until the last has stopped."""
-    device = model.device
-    tokens, attention = left_pad(prompts)
-    lengths = attention.sum(-1)
+    device, limit = model.device, result.tokens_NT.shape[1]
+    tokens, prompt_mask = left_pad(prompts)
+    longest, lengths = tokens.shape[1], prompt_mask.sum(-1)
+    attention = torch.cat([prompt_mask, prompt_mask.new_ones(len(rows), limit)], -1).to(device)
     alive = torch.ones(len(rows), dtype=torch.bool)
-    positions = (attention.cumsum(-1) - 1).clamp(min=0)
+    positions = (prompt_mask.cumsum(-1) - 1).clamp(min=0)
     cache_name = _cache_name(model)
     cache = None
-    for t in range(result.tokens_NT.shape[1]):
+    for t in range(limit):
         output = model(
             input_ids=tokens.to(device),
-            attention_mask=attention.to(device),
+            attention_mask=attention[:, : longest + t],
             position_ids=positions.to(device),
             use_cache=True,
             logits_to_keep=1,
@@ -165,7 +173,7 @@ def _decode(
         result.truncated_logprobs_NT[live, t] = truncated[alive]
         result.entropies_NT[live, t] = entropies[alive]
         result.lengths_N[live] = t + 1
-        stopped = stops(result.tokens_NT[live, : t + 1], logits.shape[-1])
+        stopped = stops(result.tokens_NT, live, t, logits.shape[-1])
         result.stopped_N[live] = stopped
         alive[alive.clone()] = ~stopped
         if on_step is not None:
@@ -174,7 +182,6 @@ def _decode(
         if not alive.any():
             return
         tokens = drawn[:, None]
-        attention = torch.cat([attention, torch.ones(len(rows), 1, dtype=torch.int64)], -1)
         positions = (lengths + t)[:, None]
 
 

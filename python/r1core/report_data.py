@@ -76,7 +76,8 @@ def load_stages(directory: Path, recipe: Mapping[str, Any]) -> list[StageRecord]
     for record in read_metrics(directory):
         name, step = str(record.pop("stage")), int(record.pop("step"))
         stage = stages.setdefault(name, StageRecord(name))
-        stage.metrics = {old: values for old, values in stage.metrics.items() if old <= step}
+        if step < next(reversed(stage.metrics), step):
+            stage.metrics = {old: values for old, values in stage.metrics.items() if old <= step}
         stage.metrics.setdefault(step, {}).update(record)
     tables = list_tables(directory, "eval")
     for name, stage in stages.items():

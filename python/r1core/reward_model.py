@@ -25,7 +25,7 @@ from r1core.rewards.functions import Completion, text_of
 
 Part = Literal["summary", "all"]
 PART_KEY = "r1core_part"  # in the saved configuration
-BATCH = 256  # sequences scored at a time
+TOKENS_AT_ONCE = 32_768  # of sequences scored together, padded to the longest
 
 
 class RewardModel:
@@ -146,12 +146,12 @@ class RewardModel:
             self.encode(prompt, text_of(completion))
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
-        order = sorted(range(len(encoded)), key=lambda n: len(encoded[n]))  # little padding
+        left = sorted(range(len(encoded)), key=lambda n: -len(encoded[n]))  # little padding
         scores = [0.0] * len(encoded)
-        for first in range(0, len(order), BATCH):
-            rows = order[first : first + BATCH]
-            for n, score in zip(
-                rows, self.scores([encoded[n] for n in rows]).tolist(), strict=True
-            ):
+        while left:
+            count = max(1, TOKENS_AT_ONCE // len(encoded[left[0]]))
+            rows, left = left[:count], left[count:]
+            found = self.scores([encoded[n] for n in rows]).tolist()
+            for n, score in zip(rows, found, strict=True):
                 scores[n] = score
         return scores

@@ -81,6 +81,8 @@ def dead_reward(history: History) -> Iterator[Finding]:
     """A reward function that has said the same of every completion since the first step."""
     for name in reward_means(history):
         metric = f"rewards/{name}/mean"
+        if history[-1].get(f"rewards/{name}/std", 0.0) != 0:  # as a rule: the rest is not looked at
+            continue
         if len(first_values(history, metric, DEAD_STEPS)) < DEAD_STEPS:
             continue
         scores = {record[metric] for record in history if metric in record}

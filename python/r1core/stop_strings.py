@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,10 +45,15 @@ class StopStrings:
         return any(string in text for string in self.strings)
 
     def length(self, tokens: Tensor) -> int | None:
-        """Return how many of the tokens it takes until the text holds a string; None: all don't."""
+        """Return how many of the tokens it takes until the text holds a string; None: all don't.
+
+        A text that holds one goes on holding it, so a few prefixes are decoded, not all.
+        """
         if not self.ends(tokens):
             return None
-        return next(n for n in range(1, len(tokens) + 1) if self.ends(tokens[:n]))
+        if not self.ends(tokens[:-1]):  # as a rule: the sampler stopped there
+            return len(tokens)
+        return bisect_left(range(len(tokens)), True, key=lambda n: self.ends(tokens[:n]))
 
 
 @functools.lru_cache(maxsize=8)

@@ -119,10 +119,11 @@ class Rollouts:
     tokenizer: Any = None
     completion_prefixes: Sequence[str] = ()
     trace: _C.Trace | None = field(default=None, repr=False, compare=False)
+    _texts: list[str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the trace out of a pickle: it is of one process, and spares it time alone."""
-        return self.__dict__ | {"trace": None}
+        """Leave out of a pickle what spares time alone: the trace is of one process."""
+        return self.__dict__ | {"trace": None, "_texts": None}
 
     @property
     def inside_NT(self) -> Tensor:
@@ -142,8 +143,14 @@ class Rollouts:
     def texts(self) -> list[str]:
         """Decode the completions; only a final stop token is dropped, special tokens stay.
 
-        Without a tokenizer a completion reads as its ids: "7 3 12".
+        Without a tokenizer a completion reads as its ids: "7 3 12". Decoded once: rewards, tables
+        and selection ask for the same texts.
         """
+        if self._texts is None:
+            self._texts = self._decode()
+        return list(self._texts)
+
+    def _decode(self) -> list[str]:
         stops = set(self.stop_token_ids)
         texts = []
         for n, ids in enumerate(self.completion_ids()):

@@ -1,5 +1,7 @@
 """The forward of any Hugging Face model: packed rows say and learn what padded ones do."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from engine_cases import CONFIGS, build
@@ -87,22 +89,42 @@ def test_models_outside_the_table_are_padded():
     assert not packs(flash.model)
 
 
-@given(
-    lengths=st.lists(st.integers(1, 20), max_size=30),
-    rows=st.none() | st.integers(1, 6),
-)
-def test_first_fit_never_overlaps_and_places_whatever_fits(lengths, rows):
-    places = first_fit(lengths, 20, rows)
+@given(lengths=st.lists(st.integers(1, 20), max_size=30))
+def test_first_fit_never_overlaps_and_fills_the_first_row_with_room(lengths):
     used = {}
-    for length, place in zip(lengths, places, strict=True):
+    for length, (row, start) in zip(lengths, first_fit(lengths, 20), strict=True):
         room = [row for row, end in used.items() if end + length <= 20]
-        if place is None:
-            assert rows is not None and len(used) == rows and not room
-            continue
-        row, start = place
         assert row == (min(room) if room else len(used)) and start == used.get(row, 0)
         used[row] = start + length
-    assert rows is not None or None not in places
+
+
+def fitted(lengths, budget):
+    """The packed micro-batches by the rule alone: longest first, each where it finds room."""
+    left = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    while left:
+        row_length = lengths[left[0]]
+        used, part = [0] * max(1, budget // row_length), []
+        for n in left:
+            room = [row for row, end in enumerate(used) if end + lengths[n] <= row_length]
+            if room:
+                used[room[0]] += lengths[n]
+                part.append(n)
+        yield part
+        left = [n for n in left if n not in part]
+
+
+def completions_of(lengths):
+    """Only what a split looks at: prompts of no token, completions of these lengths."""
+    return SimpleNamespace(
+        prompt_tokens=[torch.empty(0)] * len(lengths), group_size=1, lengths_N=torch.tensor(lengths)
+    )
+
+
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=40), budget=st.integers(1, 120))
+def test_packed_micro_batches_take_whatever_fits(lengths, budget):
+    every_N = torch.ones(len(lengths), dtype=torch.bool)
+    parts = split_by_tokens(completions_of(lengths), every_N, budget, layout="packed")
+    assert [part.tolist() for part in parts] == list(fitted(lengths, budget))
 
 
 @pytest.mark.parametrize("layout", ["packed", "padded"])

@@ -17,7 +17,7 @@ from r1core.recipe_stages import (
     SFTStage,
     Stage,
 )
-from r1core.reward_model import BATCH as SCORED_TOGETHER
+from r1core.reward_model import TOKENS_AT_ONCE
 
 ASKED_TOGETHER = 1000  # answers of an evaluation that are drawn by one call
 
@@ -156,10 +156,11 @@ def plan_rl(stage: ReasoningRLStage | PPOStage, setup: Setup, around: Around) ->
         ),
     ]
     if has_critic:
-        own = update_parts(critic, replace(tokens, masked=tokens.masked), accumulates, head=False)
+        own = update_parts(critic, tokens, accumulates, head=False)
         moments.append(Moment("critic update", fixed | own))
     for model in around.reward_models:
-        scored = min(SCORED_TOGETHER, prompts * n)
+        together = max(1, TOKENS_AT_ONCE // (around.prompt + limit))
+        scored = min(together, prompts * n)
         graded = Tokens(scored, scored, around.prompt, limit, shared=False)
         moments.append(Moment("rewards", fixed | {"activations": scoring(model, graded)}))
     return StagePlan(stage.name, stage.kind, tuple(moments), tokens)

@@ -10,15 +10,16 @@ Shapes: N rollouts of a batch, R rows of a minibatch or micro-batch, T positions
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import neg
 
 import torch
 from torch import Tensor
 
 from r1core.forward import Layout, rollout_logprobs
 from r1core.grpo_loss import LossConfig, LossNormalizer, loss_normalizer
-from r1core.hf_forward import first_fit
 from r1core.policy import Policy
 from r1core.stages.rl_config import RLConfig
 from r1core.types import Rollouts
@@ -181,15 +182,51 @@ def split_by_tokens(
     prompt_lengths = torch.tensor([len(tokens) for tokens in rollouts.prompt_tokens])
     lengths_N = rollouts.lengths_N + prompt_lengths.repeat_interleave(rollouts.group_size)
     index = index[lengths_N[index].argsort(descending=True, stable=True)]
-    while len(index):
-        lengths = lengths_N[index].tolist()
-        rows = max(1, budget // lengths[0])
-        if layout == "packed":
-            fits = torch.tensor([p is not None for p in first_fit(lengths, lengths[0], rows)])
-        else:
-            fits = torch.arange(len(index)) < rows
-        yield index[fits]
-        index = index[~fits]
+    split = _split_packed if layout == "packed" else _split_padded
+    for part in split(lengths_N[index].tolist(), budget):
+        yield index[part]
+
+
+def _split_padded(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    first = 0
+    while first < len(lengths):
+        rows = max(1, budget // lengths[first])
+        yield list(range(first, min(first + rows, len(lengths))))
+        first += rows
+
+
+def _split_packed(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Fill rows as long as the longest sequence left, each sequence where `first_fit` puts it.
+
+    Sequences without room are passed over by bisection, for they come longest first, and those that
+    were taken by a link to the next, so that a batch of thousands takes milliseconds.
+    """
+    N = len(lengths)
+    following = list(range(N + 1))  # of those taken, a later one
+
+    def left_from(n: int) -> int:
+        while following[n] != n:
+            following[n] = following[following[n]]
+            n = following[n]
+        return n
+
+    while (n := left_from(0)) < N:
+        row_length, rows = lengths[n], max(1, budget // lengths[n])
+        used: list[int] = []
+        part: list[int] = []
+        while n < N:
+            room = row_length - min(used) if used else 0
+            if lengths[n] > room and len(used) == rows:
+                n = left_from(bisect_left(lengths, -room, key=neg))
+                continue
+            if lengths[n] > room:
+                used.append(0)
+            row = next(i for i, start in enumerate(used) if start + lengths[n] <= row_length)
+            used[row] += lengths[n]
+            part.append(n)
+            following[n] = n + 1
+            n = left_from(n + 1)
+        yield part
 
 
 def _split_shared(rollouts: Rollouts, rows: list[int], budget: int) -> Iterator[Tensor]:
