@@ -89,9 +89,10 @@ int run_two_reads(const Call<Element, Gradient>& call, CudaStream stream) {
                 stream, &two_reads_kernel<Element, Gradient>, call);
 }
 
-/// @param Loss  ResidentLoss or PipelinedLoss
-template <template <class, class, bool> class Loss, class Element, class Gradient>
-int run_held(const Call<Element, Gradient>& call, CudaStream stream) {
+/// @param Loss      ResidentLoss or PipelinedLoss
+/// @param otherwise  what takes rows that it cannot hold
+template <template <class, class, bool> class Loss, class Element, class Gradient, class Otherwise>
+int run_held(const Call<Element, Gradient>& call, CudaStream stream, const Otherwise& otherwise) {
   using One = Loss<Element, Gradient, false>;
   using Many = Loss<Element, Gradient, true>;
   const auto clustered = &held_rows_kernel<Many, Call<Element, Gradient>>;
@@ -102,13 +103,13 @@ int run_held(const Call<Element, Gradient>& call, CudaStream stream) {
   if (error) return error;
   const Plan plan =
       plan_row<One>(call.vocab, sizeof(Element), most_bytes, clusters ? kMostCluster : 1);
-  if (plan.cluster == 0) return run_two_reads(call, stream);
+  if (plan.cluster == 0) return otherwise();
   const auto launch_held = [&](auto kernel) -> int {
     // As many clusters as the GPU holds at a time, each for many rows.
     LaunchShape shape{plan.cluster, plan.threads, plan.shared, plan.cluster};
     int held = 0;
     // Of so large a cluster none, or not even an answer: a part of a GPU, say, or a smaller one.
-    if (most_clusters(shape, kernel, held) || held == 0) return run_two_reads(call, stream);
+    if (most_clusters(shape, kernel, held) || held == 0) return otherwise();
     shape.blocks *= held < call.rows ? held : call.rows;
     return launch(shape, stream, kernel, call, plan.cluster);
   };
@@ -119,9 +120,13 @@ int run_held(const Call<Element, Gradient>& call, CudaStream stream) {
 template <class Element, class Gradient>
 int run(const Call<Element, Gradient>& call, CudaStream stream) {
   if (call.rows == 0) return cudaSuccess;
+  const auto resident = [&] {
+    return run_held<ResidentLoss>(call, stream, [&] { return run_two_reads(call, stream); });
+  };
   const char* const asked = std::getenv("R1CORE_LOSS_KERNEL");
-  return asked && std::strcmp(asked, "pipelined") == 0 ? run_held<PipelinedLoss>(call, stream)
-                                                       : run_held<ResidentLoss>(call, stream);
+  if (asked && std::strcmp(asked, "pipelined") == 0)
+    return run_held<PipelinedLoss>(call, stream, resident);
+  return resident();
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
 #pragma once
-#include <cuda_pipeline.h>
-
 #include "kernels/common/mail.cuh"
 #include "kernels/grpo_loss_row.cuh"
 
@@ -11,9 +9,10 @@
 /// all. So no worker waits for the chain of sums, logarithm and loss, which takes longer than the
 /// memory does for a row, nor for another worker.
 ///
-/// Whoever sends what it summed of row k + 2 has the loss of row k, so all blocks have summed that
-/// row, so all their workers have the loss of row k - 2: no more than four rows' sums are under way
-/// or in use, of two rows the loss. A row that does not count is as if it were not there.
+/// A worker that sends what it summed of row k + 2 has the loss of row k, so all others have summed
+/// that row, so they have the loss of row k - 2: no more than four rows' sums are under way or in
+/// use, of two rows the loss. That holds of those who send, so warps and blocks that have no slice
+/// take no part. A row that does not count is as if it were not there.
 namespace r1::kernels {
 
 constexpr int kSummedRows = 4, kScoredRows = 2;
@@ -25,8 +24,7 @@ struct Mail {
 };
 
 /// A block's part of rows, of which the n-th that counts has number n. A thread waits where it uses
-/// what it loads, so rows' tokens are read a turn ahead; lanes read back only the vectors that they
-/// copied themselves, so copies need no barrier.
+/// what it loads, so rows' tokens are read a turn ahead.
 template <class Element, class Gradient, bool Clustered>
 struct PipelinedLoss {
   static constexpr int kMostWorkers = 19, kOtherWarps = 1, kBlocksPerProcessor = 1;
@@ -43,18 +41,21 @@ struct PipelinedLoss {
                              unsigned char* memory) {
     __shared__ Mail mail;
     const PipelinedLoss block(call, cluster, mail, memory);
+    const int warp = warp_of_thread();
     if (threadIdx.x == 0) block.start_mail();
     Blocks<Clustered>::meet();
-    if (warp_of_thread() == block.part.workers)
-      block.score();
-    else
-      block.work();
+    if (block.part.first < block.part.end) {
+      if (warp == block.part.workers)
+        block.score();
+      else if (block.part.first + warp < block.part.end)
+        block.work();
+    }
     Blocks<Clustered>::meet();  // nobody leaves while others send
   }
 
   const Call<Element, Gradient>& call;
   const Part part;
-  const int cluster;
+  const int senders;  // blocks that have slices
   Mail& mail;
   float4* const sums;  // [kSummedRows, slices]: three sums and the token's logit, if there
   const HeldRows<Element> rows;
@@ -64,7 +65,7 @@ struct PipelinedLoss {
                            unsigned char* memory)
       : call(call),
         part(call.vocab, warps_of_block() - 1, cluster, Blocks<Clustered>::rank()),
-        cluster(cluster),
+        senders((part.slices + part.most - 1) / part.most),
         mail(mail),
         sums(reinterpret_cast<float4*>(memory)),
         rows(part, memory + sums_bytes(part.slices, part.most)),
@@ -76,33 +77,27 @@ struct PipelinedLoss {
     for (Arrivals& it : mail.scored) it.start(1);
   }
 
-  /// Sums this worker's slices of a row, whose copies are all but the latest group, and sends them.
-  __device__ void sum(int token, int place, int number) const {
+  /// Sums this worker's slices of a row and sends them to all blocks.
+  __device__ void sum(std::int64_t id, int place, int number) const {
     const int box = number % kSummedRows;
-    __pipeline_wait_prior(1);
-    part.for_slices([&](int s) {
-      Element* const held = rows.slice(place, s);
-      const SliceSums all = slice_sums(held, kSlice, call.scale, true);
-      const int own = token - s * kSlice;
-      float logit = 0;
-      if (own >= 0 && own < kSlice) {
-        const int lane = lane_of(own);  // who copied it
-        if (lane_of_thread() == lane) logit = to_float(held[own]);
-        logit = __shfl_sync(kAllLanes, logit, lane);
-      }
+    rows.for_sums(place, call.scale, [&](int s, const SliceSums& all) {
+      const std::int64_t own = id - std::int64_t{s} * kSlice;
+      const bool here = own >= 0 && own < part.count(s);
+      const float logit = here ? to_float(rows.slice(place, s)[own]) : 0.f;
       Blocks<Clustered>::send(make_float4(all.max, all.weights, all.products, logit),
-                              sums + box * part.slices + s, &mail.summed[box], cluster);
+                              sums + box * part.slices + s, &mail.summed[box], senders);
     });
   }
 
   __device__ void work() const {
-    RowToken tokens[4] = {{}, {}, call.token(first), call.token(first + step)};  // of k to k + 3
-    int place[kHeldRows] = {0, 1, 2};                                            // of k to k + 2
+    double weights[4] = {0, 0, call.weight(first), call.weight(first + step)};  // of k to k + 3
+    int place[kHeldRows] = {0, 1, 2};                                           // of k to k + 2
     int summed = 0, finished = 0;
-    rows.fetch(call, first, tokens[2].counts, place[2]);
+    rows.fetch(call, first, weights[2] != 0, place[2]);
     for (std::int64_t k = first - 2 * step; k < call.rows; k += step) {
-      const RowToken later = call.token(k + 4 * step);
-      if (tokens[0].counts) {
+      const double later = call.weight(k + 4 * step);
+      const std::int64_t id = k + 2 * step < call.rows ? call.ids[k + 2 * step] : -1;
+      if (weights[0] != 0) {
         const int box = finished % kScoredRows;
         mail.scored[box].wait(finished / kScoredRows % 2);
         rows.differentiate(call, k, mail.found[box], place[0]);
@@ -110,9 +105,9 @@ struct PipelinedLoss {
       } else if (k >= first) {
         call.clear(k, part);
       }
-      rows.fetch(call, k + 3 * step, tokens[3].counts, place[0]);
-      if (tokens[2].counts) sum(tokens[2].token, place[2], summed++);
-      tokens[0] = tokens[1], tokens[1] = tokens[2], tokens[2] = tokens[3], tokens[3] = later;
+      rows.fetch(call, k + 3 * step, weights[3] != 0, place[0]);
+      if (weights[2] != 0) sum(id, place[2], summed++);
+      weights[0] = weights[1], weights[1] = weights[2], weights[2] = weights[3], weights[3] = later;
       const int free = place[0];
       place[0] = place[1], place[1] = place[2], place[2] = free;
     }

@@ -1,6 +1,5 @@
 #pragma once
 #include <cooperative_groups.h>
-#include <cuda_pipeline.h>
 
 #include "kernels/grpo_loss_row.cuh"
 
@@ -72,17 +71,15 @@ struct ResidentLoss {
     };
 
     std::int64_t row = blockIdx.x / static_cast<unsigned>(cluster);
-    bool counts = call.token(row).counts, next = call.token(row + step).counts;
-    rows.fetch(call, row, counts, 0);
+    double weight = call.weight(row), next = call.weight(row + step);
+    rows.fetch(call, row, weight != 0, 0);
     for (int place = 0; row < call.rows; row += step, place ^= 1) {
-      const bool later = call.token(row + 2 * step).counts;
-      rows.fetch(call, row + step, next, place ^ 1);
-      if (counts) {  // for the whole cluster
+      const double later = call.weight(row + 2 * step);
+      rows.fetch(call, row + step, next != 0, place ^ 1);
+      if (weight != 0) {  // for the whole cluster
         const TokenInputs token = token_inputs(call.tokens, row);
         const std::int64_t id = call.ids[row];
-        __pipeline_wait_prior(1);  // but for the next row's
-        part.for_slices([&](int s) {
-          const SliceSums slice = slice_sums(rows.slice(place, s), kSlice, call.scale, true);
+        rows.for_sums(place, call.scale, [&](int s, const SliceSums& slice) {
           if (lane_of_thread() == 0) sums[s - part.first] = slice;
         });
         Blocks::meet();  // every block's sums and logits are there
@@ -106,7 +103,7 @@ struct ResidentLoss {
         if (rank == 0 && warp_of_thread() == 0) call.note_nothing(row);
         call.clear(row, part);
       }
-      counts = next;
+      weight = next;
       next = later;
     }
   }

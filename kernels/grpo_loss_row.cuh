@@ -1,7 +1,5 @@
 #pragma once
-#include <cuda_pipeline.h>
-
-#include "kernels/common/softmax.cuh"
+#include "kernels/common/copy.cuh"
 #include "kernels/grpo_terms.h"
 
 /// What the loss does of a row of logits, whether it lies in shared memory or not.
@@ -35,12 +33,6 @@ struct Part {
   }
 };
 
-/// Whether a row counts, and its token; -1 where there is no such token.
-struct RowToken {
-  bool counts = false;
-  int token = -1;
-};
-
 /// What a gradient is made of.
 struct Found {
   RowGradient of_row;
@@ -62,12 +54,8 @@ struct Call {
   float* logprobs;     // or null
   double* workspace;
 
-  /// Of no row, none that counts.
-  __device__ RowToken token(std::int64_t row) const {
-    if (row >= rows) return {false, -1};
-    const std::int64_t id = ids[row];
-    return {tokens.weights[row] != 0, id >= 0 && id < vocab ? static_cast<int>(id) : -1};
-  }
+  /// 0 of a row that does not count, and of none. As it was loaded: who compares it waits for it.
+  __device__ double weight(std::int64_t row) const { return row < rows ? tokens.weights[row] : 0; }
 
   /// What is noted of a row that does not count, by a warp.
   __device__ void note_nothing(std::int64_t row) const {
@@ -137,45 +125,44 @@ struct Call {
   }
 };
 
-/// Rows whose part of a block lies in its shared memory, [rows, most, kSlice]. Every lane reads
-/// back only the vectors that it copied itself, so copies need no barrier.
+/// Rows whose part of a block lies in its shared memory, [rows, most, kSlice].
 template <class Element>
 struct HeldRows {
   const Part part;
   Element* const elements;
+  int slices = 0;  // of this worker: as many groups of copies a row, though it may not count
 
   __device__ HeldRows(const Part& part, unsigned char* memory)
-      : part(part), elements(reinterpret_cast<Element*>(memory)) {}
+      : part(part), elements(reinterpret_cast<Element*>(memory)) {
+    part.for_slices([&](int) { ++slices; });
+  }
 
   __device__ Element* slice(int place, int s) const {
     return elements + (place * part.most + s - part.first) * kSlice;
   }
 
-  /// Starts this lane's copies of a row, -inf beyond its end, as one group; of a row that does not
-  /// count an empty one.
+  /// Starts this worker's copies of a row, a group to each slice; of a row that does not count
+  /// empty ones.
   template <class Gradient>
   __device__ void fetch(const Call<Element, Gradient>& call, std::int64_t row, bool counts,
                         int place) const {
-    constexpr int kPerCopy = 16 / sizeof(Element);
     const bool aligned = is_aligned(call.logits, call.vocab);
-    if (counts) {
-      part.for_slices([&](int s) {
-        const Element* const from = call.logits + row * call.vocab + std::int64_t{s} * kSlice;
-        Element* const to = slice(place, s);
-        for_vectors(part.count(s), aligned, [&](int, int at, int left, bool fits) {
-          if (fits && left >= kVector) {
-#pragma unroll
-            for (int i = 0; i < kVector; i += kPerCopy)
-              __pipeline_memcpy_async(to + at + i, from + at + i, 16);
-          } else {
-            float x[kVector];
-            load_vector(from + at, left, false, -kInfinity, x);
-            store_whole(to + at, x);
-          }
-        });
-      });
-    }
-    __pipeline_commit();
+    const Element* const from = call.logits + row * call.vocab;
+    __syncwarp();  // all lanes are done with the place
+    part.for_slices([&](int s) {
+      copy_slice(from + std::int64_t{s} * kSlice, counts ? part.count(s) : 0, aligned,
+                 slice(place, s));
+    });
+  }
+
+  /// Calls body(slice, its sums) for this worker's slices of a row, the last but one fetched.
+  template <class Body>
+  __device__ void for_sums(int place, float scale, const Body& body) const {
+    int waiting = 2 * slices;  // groups, of this row and of the next
+    part.for_slices([&](int s) {
+      wait_for_slice(--waiting);
+      body(s, slice_sums(slice(place, s), kSlice, scale, true));
+    });
   }
 
   template <class Gradient>

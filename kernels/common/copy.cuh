@@ -8,8 +8,7 @@ namespace r1::kernels {
 
 /// Starts this warp's copies of a slice of `count` logits and -inf beyond, none if that is 0, as
 /// one group of each lane's. Lanes copy 16 bytes beside each other's, so that a line is asked for
-/// once; they read what others copied, after `wait_for_slice`. The loss, whose lanes read their own
-/// copies alone, has `copy_own_vectors`.
+/// once; they read what others copied, after `wait_for_slice`.
 template <class Element>
 __device__ void copy_slice(const Element* from, int count, bool aligned, Element* to) {
   constexpr int kPerCopy = 16 / sizeof(Element), kCopies = kSlice / (kWarp * kPerCopy);
@@ -21,7 +20,11 @@ __device__ void copy_slice(const Element* from, int count, bool aligned, Element
       __pipeline_memcpy_async(to + at, from + at, 16);
     }
   } else if (count > 0) {
-    for (int i = lane; i < kSlice; i += kWarp)
+    // The end of a row that is aligned, too: what is cut there waits for memory once, not per line.
+    const int whole = aligned ? count / kPerCopy * kPerCopy : 0;
+    for (int at = lane * kPerCopy; at < whole; at += kWarp * kPerCopy)
+      __pipeline_memcpy_async(to + at, from + at, 16);
+    for (int i = whole + lane; i < kSlice; i += kWarp)
       to[i] = i < count ? from[i] : from_float<Element>(-kInfinity);
   }
   __pipeline_commit();

@@ -18,6 +18,7 @@ struct Arrivals {
   __device__ void arrive() { emulation::barrier_arrive(&state, 0); }
   __device__ void arrive_expecting(int bytes) { emulation::barrier_arrive(&state, bytes); }
   __device__ void wait(int parity) { emulation::barrier_wait(&state, parity); }
+  __device__ void wait_for_blocks(int parity) { wait(parity); }
 #else
   __device__ unsigned address() const {
     return static_cast<unsigned>(__cvta_generic_to_shared(this));
@@ -40,27 +41,47 @@ struct Arrivals {
                  : "memory");
   }
 #endif
-  /// @param parity  of the phase's number, from 0 on
+  /// @param parity  of the phase's number, from 0 on: whoever waits must wait for each in turn
   __device__ void wait(int parity) {
+    while (!is_over(parity)) {
+    }
+  }
+#if __CUDA_ARCH__ >= 900
+  __device__ bool is_over(int parity) const {
+    unsigned over;
+    asm volatile(
+        "{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;"
+        " selp.u32 %0, 1, 0, p;}"
+        : "=r"(over)
+        : "r"(address()), "r"(parity)
+        : "memory");
+    return over != 0;
+  }
+  /// As `wait`, for what another block of the cluster sent.
+  __device__ void wait_for_blocks(int parity) {
     unsigned over;
     do {
-#if __CUDA_ARCH__ >= 900
       asm volatile(
-          "{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;"
+          "{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;"
           " selp.u32 %0, 1, 0, p;}"
           : "=r"(over)
           : "r"(address()), "r"(parity)
           : "memory");
-#else
-      asm volatile(
-          "{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2;"
-          " selp.u32 %0, 1, 0, p;}"
-          : "=r"(over)
-          : "r"(address()), "r"(parity)
-          : "memory");
-#endif
     } while (over == 0);
   }
+#else
+  __device__ bool is_over(int parity) const {
+    unsigned over;
+    asm volatile(
+        "{.reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2;"
+        " selp.u32 %0, 1, 0, p;}"
+        : "=r"(over)
+        : "r"(address()), "r"(parity)
+        : "memory");
+    if (over == 0) __nanosleep(32);  // the others are at work
+    return over != 0;
+  }
+#endif
 #endif
 };
 
@@ -116,7 +137,7 @@ struct Blocks<true> {
   __device__ static void receive(Arrivals* arrivals, int messages, int parity) {
     constexpr int kBytes = sizeof(float4);
     if (lane_of_thread() == 0) arrivals->arrive_expecting(messages * kBytes);
-    arrivals->wait(parity);
+    arrivals->wait_for_blocks(parity);
   }
 };
 #else

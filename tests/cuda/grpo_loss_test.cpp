@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 
 #include "kernels/logprob.h"
@@ -242,6 +243,16 @@ void expect_rows_alone(Kernel kernel, const std::vector<Element>& logits, std::i
     return result;
   };
   const std::vector<double> all = in_both_orders([&] { return run(0, M); });
+  for (const std::size_t warp : {0, 1, 4, 10}) {
+    emulation::starved = warp;
+    EXPECT_TRUE(run(0, M) == all) << vocab << ", without warp " << warp;
+  }
+  emulation::starved = emulation::kNobody;
+  for (const std::size_t rank : {1, 15}) {
+    emulation::late_block = rank;
+    EXPECT_TRUE(run(0, M) == all) << vocab << ", block " << rank << " late";
+  }
+  emulation::late_block = emulation::kNobody;
   for (std::int64_t m = 0; m < M; ++m) {
     const std::vector<double> alone = run(m, 1);
     const auto sums = all.begin() + m * kLossSums, row = all.begin() + M * kLossSums + m * vocab;
@@ -253,17 +264,50 @@ void expect_rows_alone(Kernel kernel, const std::vector<Element>& logits, std::i
 TEST_P(Rows, ManyHaveTheBitsOfEachAlone) {
   constexpr std::int64_t kM = 41;
   const std::int64_t vocab = vocabulary();
-  if (vocab > 30000) return;  // seconds; the clusters are the same
+  if (vocab > 74000) return;  // seconds; the clusters are the same
   const std::vector<float> logits = random_floats(kM * vocab, 9, 3);
   expect_rows_alone<float>(grpo_loss_from_logits_cuda, logits, kM, vocab);
   expect_rows_alone<bf16>(grpo_loss_from_logits_bf16_cuda, to_bf16(logits), kM, vocab);
 }
 
-// A lane, an odd row, a slice, some, a block's shared memory full, clusters of 2 and 8, and beyond.
+// A lane, an odd row, a slice, some, a block's shared memory full, clusters of 2 and 8, one of 16
+// of which a block has no slice, and beyond.
 INSTANTIATE_TEST_SUITE_P(Vocabularies, Rows,
                          testing::Combine(testing::Values("resident", "pipelined"),
                                           testing::Values(1, 13, 1024, 2051, 9000, 20481, 30000,
-                                                          151936, 480000)));
+                                                          74000, 151936, 480000)));
+
+TEST(CudaGrpoLoss, BothKernelsHaveTheSameBitsOfWhateverLogits) {
+  constexpr std::int64_t kM = 7;
+  constexpr float kInfinite = std::numeric_limits<float>::infinity();
+  for (const std::int64_t vocab : {1, 5000, 30001, 74000}) {
+    std::vector<float> logits = random_floats(kM * vocab, 9, 3);
+    const auto row = [&](std::int64_t m) { return logits.begin() + m * vocab; };
+    for (std::int64_t i = 0; i < vocab; i += 3) row(0)[i] = -kInfinite;
+    std::fill(row(1), row(2), -kInfinite);
+    row(2)[vocab / 2] = kInfinite;
+    row(3)[vocab - 1] = std::numeric_limits<float>::quiet_NaN();
+    Tokens tokens(kM, vocab);
+    std::ranges::fill(tokens.weights, 0.5);
+    tokens.ids[4] = -1, tokens.ids[5] = vocab;
+    const auto run = [&](const char* kernel) {
+      setenv("R1CORE_LOSS_KERNEL", kernel, 1);
+      std::vector<float> rows = logits;
+      std::vector<double> workspace(kM * kLossSums);
+      EXPECT_EQ(
+          grpo_loss_from_logits_cuda(rows.data(), tokens.ids.data(), kM, vocab, 1.f, tokens.all(),
+                                     options(Surrogate::clipped, KlEstimator::k3), 0.1f,
+                                     rows.data(), nullptr, workspace.data(), nullptr),
+          0);
+      unsetenv("R1CORE_LOSS_KERNEL");
+      for (const float value : rows) workspace.push_back(static_cast<double>(value));
+      return workspace;
+    };
+    const std::vector<double> actual = run("pipelined"), expected = run("resident");
+    EXPECT_EQ(std::memcmp(actual.data(), expected.data(), actual.size() * sizeof(double)), 0)
+        << vocab;
+  }
+}
 
 TEST(CudaGrpoLoss, LogprobsHaveTheScorersBits) {
   constexpr std::int64_t kM = 4, kVocab = 50000;
@@ -289,10 +333,10 @@ TEST(CudaGrpoLoss, LogprobsHaveTheScorersBits) {
   }
 }
 
-/// In a cluster, in one block, and where rows are read twice.
-TEST(CudaGrpoLoss, LogprobsAreKeptOfRowsThatCount) {
+TEST_P(Rows, LogprobsAreKeptOfThoseThatCount) {
   constexpr std::int64_t kM = 5;
-  for (const std::int64_t vocab : {13, 9000, 151936, 480000}) {
+  const std::int64_t vocab = vocabulary();
+  if (vocab > 1) {  // else the log-probability is 0
     const std::vector<float> logits = random_floats(kM * vocab, 10, 3);
     const Tokens tokens(kM, vocab);
     const std::vector<float> kept = in_both_orders([&] {

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <barrier>
 #include <chrono>
+#include <latch>
+#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -29,10 +31,10 @@ struct Fiber {
   std::unique_ptr<unsigned char[]> stack;
   bool started = false, ended = false, waits = false;
   Scope scope = Scope::block;
-  std::uint64_t* barrier = nullptr;  // which it waits for, in place of a scope
-  int parity = 0;
-  std::vector<Copy> copies;  // that have not happened
-  std::size_t groups = 0;    // committed
+  std::uint64_t* barrier = nullptr;      // which it waits for, in place of a scope
+  std::map<std::uint64_t*, int> phases;  // that it has waited for, of each
+  std::vector<Copy> copies;              // that have not happened
+  std::size_t groups = 0;                // committed
 };
 
 /// The blocks of a cluster, each on a thread of its own.
@@ -55,6 +57,7 @@ struct Block {
   const std::function<void()>* kernel = nullptr;
 };
 
+std::atomic<bool> broken = false;  // some barrier's rules were
 thread_local Block* block = nullptr;
 thread_local std::vector<std::unique_ptr<unsigned char[]>> stacks;
 alignas(128) thread_local unsigned char shared_memory[kMostShared];
@@ -114,43 +117,49 @@ void release(std::size_t begin, std::size_t end) {
   for (std::size_t i = begin; i < end; ++i) block->fibers[i].waits = false;
 }
 
-/// An mbarrier's state: the parity of its phase, the bytes and the arrivals that it still expects,
-/// and those of a phase.
+/// An mbarrier's state: phases that are over, modulo 256, arrivals of each phase, and the arrivals
+/// and bytes that this one still expects.
 struct Phase {
   std::uint64_t bits;
 
-  int parity() const { return static_cast<int>(bits & 1); }
-  int bytes() const { return static_cast<std::int32_t>(bits >> 32) / 2; }
-  int arrivals() const { return static_cast<int>(bits >> 16 & 0xFFFF); }
-  int each() const { return static_cast<int>(bits >> 1 & 0x7FFF); }
-  static Phase of(int parity, int bytes, int arrivals, int each) {
-    return {static_cast<std::uint64_t>(static_cast<std::uint32_t>(bytes * 2)) << 32 |
-            static_cast<std::uint64_t>(arrivals) << 16 | static_cast<std::uint64_t>(each) << 1 |
-            static_cast<std::uint64_t>(parity)};
-  }
-  Phase after(int expected_bytes, int arrived) const {
-    const int left = bytes() + expected_bytes, missing = arrivals() - arrived;
-    if (left == 0 && missing == 0) return of(1 - parity(), 0, each(), each());
-    return of(parity(), left, missing, each());
+  int over() const { return static_cast<int>(bits & 0xFF); }
+  int each() const { return static_cast<int>(bits >> 8 & 0xFFF); }
+  int arrivals() const { return static_cast<int>(bits >> 20 & 0xFFF); }
+  int bytes() const { return static_cast<std::int32_t>(bits >> 32); }
+  static Phase of(int over, int each, int arrivals, int bytes) {
+    return {static_cast<std::uint64_t>(static_cast<std::uint32_t>(bytes)) << 32 |
+            static_cast<std::uint64_t>(arrivals) << 20 | static_cast<std::uint64_t>(each) << 8 |
+            static_cast<std::uint64_t>(over)};
   }
 };
 
 void change(std::uint64_t* barrier, int expected_bytes, int arrived) {
   const std::atomic_ref<std::uint64_t> state(*barrier);
-  std::uint64_t bits = state.load();
-  while (!state.compare_exchange_weak(bits, Phase{bits}.after(expected_bytes, arrived).bits)) {
-  }
+  Phase now{state.load()}, next{};
+  do {
+    const int arrivals = now.arrivals() - arrived, bytes = now.bytes() + expected_bytes;
+    // More than the phase expects: what belongs to a later one came too early.
+    if (arrivals < 0 || (arrivals == 0 && bytes < 0)) broken = true;
+    const bool over = arrivals == 0 && bytes == 0;
+    next = over ? Phase::of((now.over() + 1) & 0xFF, now.each(), now.each(), 0)
+                : Phase::of(now.over(), now.each(), std::max(arrivals, 0), bytes);
+  } while (!state.compare_exchange_weak(now.bits, next.bits));
 }
 
-bool is_over(std::uint64_t* barrier, int parity) {
-  return Phase{std::atomic_ref<std::uint64_t>(*barrier).load()}.parity() != parity;
+/// Whether the phase is over that a thread waits for, its `waited`-th of this barrier. A phase more
+/// must not be: the thread would take its parity for that of a phase that goes on.
+bool is_over(std::uint64_t* barrier, int waited) {
+  const int past = (Phase{std::atomic_ref<std::uint64_t>(*barrier).load()}.over() - waited) & 0xFF;
+  if (past > 1) broken = true;
+  return past > 0;
 }
 
 /// Lets go those whose barrier's phase is over. @return whether there were any
 bool settle_barriers() {
   bool any = false;
   for (Fiber& fiber : block->fibers) {
-    if (!fiber.waits || !fiber.barrier || !is_over(fiber.barrier, fiber.parity)) continue;
+    if (!fiber.waits || !fiber.barrier) continue;
+    if (!is_over(fiber.barrier, fiber.phases[fiber.barrier])) continue;
     fiber.waits = false;
     fiber.barrier = nullptr;
     any = true;
@@ -181,17 +190,20 @@ void settle() {
   settle_barriers();
 }
 
-bool run_round() {
+bool run_those(bool starving) {
   const std::size_t threads = block->fibers.size();
   bool ran = false;
   for (std::size_t n = 0; n < threads; ++n) {
     const std::size_t i = reverse ? threads - 1 - n : n;
+    if ((i / 32 == starved) != starving) continue;
     if (block->fibers[i].ended || block->fibers[i].waits) continue;
     resume(i);
     ran = true;
   }
   return ran;
 }
+
+bool run_round() { return run_those(false) || run_those(true); }
 
 bool ended() {
   for (const Fiber& fiber : block->fibers)
@@ -208,6 +220,7 @@ bool run_block(Block& it) {
   std::memset(shared_memory, 0xFF, sizeof shared_memory);
   bool stuck = false;
   while (!ended() && !stuck) {
+    if (it.rank == late_block) std::this_thread::sleep_for(std::chrono::microseconds(200));
     stuck = !run_round();
     settle();
     for (const Fiber& fiber : it.fibers) stuck &= fiber.ended || fiber.waits;
@@ -228,6 +241,7 @@ bool run_block(Block& it) {
 }  // namespace
 
 bool reverse = false;
+std::size_t starved = kNobody, late_block = kNobody;
 int ptx_version = 90;
 
 thread_local Index threadIdx, blockIdx, blockDim, gridDim;
@@ -251,7 +265,7 @@ void meet(Scope scope) {
 }
 
 void barrier_start(std::uint64_t* barrier, int arrivals) {
-  std::atomic_ref<std::uint64_t>(*barrier).store(Phase::of(0, 0, arrivals, arrivals).bits);
+  std::atomic_ref<std::uint64_t>(*barrier).store(Phase::of(0, arrivals, arrivals, 0).bits);
 }
 void barrier_arrive(std::uint64_t* barrier, int bytes) {
   change(barrier, bytes, 1);
@@ -264,10 +278,13 @@ void barrier_receive(std::uint64_t* barrier, int bytes) {
 
 void barrier_wait(std::uint64_t* barrier, int parity) {
   Fiber& fiber = block->fibers[block->current];
-  if (is_over(barrier, parity)) return;
-  fiber.barrier = barrier;
-  fiber.parity = parity;
-  stop_here(fiber, true);
+  const int waited = fiber.phases[barrier];
+  if (parity != waited % 2) broken = true;  // not each phase in turn
+  if (!is_over(barrier, waited)) {
+    fiber.barrier = barrier;
+    stop_here(fiber, true);
+  }
+  fiber.phases[barrier] = (waited + 1) & 0xFF;
 }
 
 int lane() { return static_cast<int>(block->current % 32); }
@@ -321,6 +338,7 @@ int run(Index grid, Index size, unsigned cluster_size, std::size_t shared,
   bool complete = true;
   for (unsigned c = 0; c < clusters && complete; ++c) {
     Cluster cluster(cluster_size);
+    std::latch all_ended(cluster_size);  // until then others may write into a block's memory
     std::vector<unsigned char> results(cluster_size, 0);
     const auto body = [&](unsigned rank) {
       Block it;
@@ -337,6 +355,7 @@ int run(Index grid, Index size, unsigned cluster_size, std::size_t shared,
       cluster.barrier.arrive_and_wait();
       results[rank] = run_block(it);
       if (!results[rank]) cluster.barrier.arrive_and_drop();
+      all_ended.arrive_and_wait();
     };
     if (cluster_size == 1) {
       body(0);
@@ -346,7 +365,7 @@ int run(Index grid, Index size, unsigned cluster_size, std::size_t shared,
     }
     for (const unsigned char result : results) complete = complete && result;
   }
-  return complete ? 0 : 719;  // cudaErrorLaunchFailure
+  return complete && !broken.exchange(false) ? 0 : 719;  // cudaErrorLaunchFailure
 }
 
 }  // namespace emulation

@@ -56,7 +56,8 @@ void wait_for_copies(std::size_t later);
 /// they expect. With `reverse` who waits for it goes on before who arrives.
 void barrier_start(std::uint64_t* barrier, int arrivals);
 void barrier_arrive(std::uint64_t* barrier, int bytes);
-/// Lets other threads run until the phase of this parity is over.
+/// Lets other threads run until the phase of this parity is over; a launch fails whose threads do
+/// not wait for each phase in turn, before the next one is over, too.
 void barrier_wait(std::uint64_t* barrier, int parity);
 void barrier_receive(std::uint64_t* barrier, int bytes);
 
@@ -73,6 +74,12 @@ int run(Index grid, Index block, unsigned cluster, std::size_t shared,
 
 /// The order in which a block's fibers run; what depends on it lacks a barrier or waits too little.
 extern bool reverse;
+/// A warp of each block that runs only where no other can: what others must wait for it, or must
+/// not overtake it by, shows.
+constexpr std::size_t kNobody = ~std::size_t{0};
+extern std::size_t starved;
+/// A block of each cluster that is far slower than the others.
+extern std::size_t late_block;
 /// For which GPU the kernels were compiled, as the launchers see it; none before 90 run in
 /// clusters.
 extern int ptx_version;
