@@ -68,12 +68,12 @@ def stage_costs(
         parameters: of the base, for what has not been written yet.
     """
     return [
-        stage_cost(directory, stage, stage_parameters(directory, stage.name, recipe, parameters))
+        stage_cost(stage, stage_parameters(directory, stage.name, recipe, parameters))
         for stage in stages
     ]
 
 
-def stage_cost(directory: Path, stage: StageRecord, parameters: int) -> Cost:
+def stage_cost(stage: StageRecord, parameters: int) -> Cost:
     """Return the cost of one stage."""
     tokens = last(stage, "num_tokens")
     sampled, forward, trained = passes_over(tokens, stage.settings)

@@ -124,7 +124,7 @@ def packed_loss_from_hidden(
 
 
 def budget_or_default(budget_bytes: int | None, hidden_MH: Tensor) -> int:
-    """Return the bytes of a chunk of logits; of None what suits the device."""
+    """Return the bytes of a chunk of logits; if None, the default of the device."""
     if budget_bytes is None:
         return GPU_BUDGET if hidden_MH.is_cuda else CPU_BUDGET
     return budget_bytes

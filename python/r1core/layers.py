@@ -146,7 +146,7 @@ _apply_rope.register_autograd(_rope_gradient, setup_context=_rope_context)
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each head by its token's position, channel k with channel k + head_dim / 2.
+    """Rotate each head by its token's position, channel k with channel k + head_dim / 2.
 
     Args:
         x: [tokens, heads, head_dim] float32 or bfloat16 (float64 on the CPU), of any strides;

@@ -63,8 +63,8 @@ def sample_tokens(
 
     Note:
         On a GPU nothing waits for it, so a uniform out of range counts as the nearest one within.
-        It draws the CPU's tokens but where a uniform is as close to a boundary between two tokens
-        as fp32 rounds, about once in a million.
+        It draws the CPU's tokens, except where a uniform is as close to a boundary between two
+        tokens as fp32 rounds: about once in a million.
     """
     tokens, logprobs, truncated, entropies = _sample_tokens(
         logits_NV, uniforms_N, temperature, top_k, top_p, min_p

@@ -27,8 +27,8 @@ class SelectionConfig(BaseModel):
         min_score: lowest score that counts as correct, of the reward "accuracy" or else the first.
         min_language: lowest share of the thinking's words in the question's language (the column
             "language", or English); completions with too few words to tell pass. 0 asks nothing.
-        max_repetition: highest share of words 4-grams that stood before; endings that go round in
-            circles are never kept.
+        max_repetition: highest share of word 4-grams that occurred before; completions that end in
+            a loop are never kept.
         max_paragraph: words of the longest paragraph; None asks nothing.
         code_blocks: whether fenced code may stand in it.
         max_overlap: completions of one prompt that share more of their word n-grams (Jaccard

@@ -80,8 +80,8 @@ def within(lengths_N: Tensor, positions: int) -> Tensor:
 class Rollouts:
     """Sampled completions of P prompts, G each, and what the sampler knew about them.
 
-    Positions at or beyond a row's length hold the padding id in `tokens_NT` and 0 in the
-    float tensors; padding is known by length, never by comparing with an id.
+    Positions at or beyond a row's length hold 0 in every tensor; padding is known by length, never
+    by comparing with an id.
 
     Attributes:
         prompts: P prompts as the caller gave them, before any template; rewards see these.

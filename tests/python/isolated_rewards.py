@@ -26,10 +26,6 @@ def rows(completions):
     return [len(completions)] * len(completions)
 
 
-def worker_pid(completions):
-    return [os.getpid()] * len(completions)
-
-
 def thread_environment(completions):
     return [float(os.environ.get("OMP_NUM_THREADS", 0))] * len(completions)
 

@@ -15,7 +15,7 @@ from r1core.plan.shape import ModelShape
 from r1core.policy import TRACE_BYTES
 
 PANEL = 16
-LOGITS_BUDGET = 64 * 2**20  # kBudget in training/head.cpp
+LOGITS_BUDGET = 64 * 2**20  # kBudget in training/head_gradient.cpp
 HEAD_PANELS = 8  # kBlock there: panels that a thread scores together
 POOL = GIB  # kMost in engine/buffer.cpp
 BLOCK_ROWS = 64  # Decoder::kMaxRows: rows that run through the layers together

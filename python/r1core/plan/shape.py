@@ -173,4 +173,4 @@ def world_shape(name: str, seed: int, shape: BaseShape) -> ModelShape:
     with tempfile.TemporaryDirectory() as folder:
         train_tokenizer(islice(world.pages(), TOKENIZER_PAGES), world.tags, Path(folder))
         vocab = len(AutoTokenizer.from_pretrained(folder))
-    return model_shape(base_config(world, vocab, shape))
+    return model_shape(base_config(vocab, shape))

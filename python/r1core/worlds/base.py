@@ -82,7 +82,7 @@ class BaseShape:
         }
 
 
-def base_config(world: World, vocab_size: int, shape: BaseShape | None = None) -> Qwen3Config:
+def base_config(vocab_size: int, shape: BaseShape | None = None) -> Qwen3Config:
     """Return the configuration of a world's base: 3 layers of width 128, 0.6M parameters."""
     return Qwen3Config(
         vocab_size=vocab_size,
@@ -172,7 +172,7 @@ def build_base(
     tokenizer = AutoTokenizer.from_pretrained(str(directory))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(world.seed)
-        model = Qwen3ForCausalLM(base_config(world, len(tokenizer), shape))
+        model = Qwen3ForCausalLM(base_config(len(tokenizer), shape))
     gate: Gate | None = ForcedThinking(world, tokenizer)
     steps = None if shape is None else shape.pretrain_steps
     if steps is not None:  # part of a schedule, whatever it brings
