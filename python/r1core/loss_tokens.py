@@ -182,6 +182,7 @@ class PackedTokens:
     def metrics(self, sums: Tensor) -> LossMetrics:
         """Return the averages of the call."""
         known = self.reference_logprobs is not None
+        sums = sums.cpu()  # one wait for a GPU
         return metrics_of(sums, known, self.config, entropy_sum=float(sums[5]))
 
 
