@@ -95,13 +95,14 @@ def run_recipe(
     return report
 
 
-def is_unfinished(recipe: Recipe, directory: Path) -> bool:
-    """Tell whether a directory holds a run of this recipe with stages left to run."""
-    try:
-        begun = holds_run(directory, recipe)
-    except RecipeError:
-        return False
-    return begun and not all(stage_output(directory, stage).is_dir() for stage in recipe.stage)
+def is_finished(recipe: Recipe, directory: Path) -> bool:
+    """Tell whether a directory holds a run of this recipe with no stage left to run.
+
+    Raises:
+        RecipeError: the directory is in use for something else.
+    """
+    begun = holds_run(directory, recipe)
+    return begun and all(stage_output(directory, stage).is_dir() for stage in recipe.stage)
 
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
