@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from r1core.manifest import write_atomic
 from r1core.recipe import Recipe, RecipeError, load_recipe, to_toml
 
 RECIPE_FILE, MANIFEST_FILE, LOCK_FILE = "recipe.toml", "manifest.json", ".lock"
-FREE_KEYS = ("trackers", "checkpoint", "comparison")  # change nothing that a run computes
+FREE_TABLES = ("trackers", "comparison")  # change nothing that a run computes
 
 
 @contextmanager
@@ -70,10 +71,15 @@ def first_difference(path: Path, recipe: Recipe) -> str | None:
         return f"which this version cannot read: {error}"
     now = flat(recipe.model_dump(mode="json", by_alias=True))
     for key in [*earlier, *now]:
-        free = any(part in FREE_KEYS for part in key.split("."))
-        if not free and earlier.get(key) != now.get(key):
+        if not is_free(key) and earlier.get(key) != now.get(key):
             return f"{key} is {earlier.get(key)!r} there and {now.get(key)!r} here"
     return None
+
+
+def is_free(key: str) -> bool:
+    """Tell whether a key of a flat recipe may change between the parts of a run."""
+    table, *rest = key.split(".")  # a stage's name has no dot
+    return table in FREE_TABLES or (table == "stage" and rest[1:2] == ["checkpoint"])
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -81,7 +87,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
         items = list(value.items())
     elif isinstance(value, list):
-        items = [(name_of(item, index), item) for index, item in enumerate(value)]
+        items = list(zip(names_of(value), value, strict=True))
     else:
         return {prefix: value}
     found: dict[str, Any] = {}
@@ -90,9 +96,14 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def name_of(item: Any, index: int) -> str:
-    """Return what a list's item is called in a message."""
-    return str(item.get("name", index)) if isinstance(item, Mapping) else str(index)
+def names_of(items: list[Any]) -> list[str]:
+    """Return what a list's items are called in a message: `x`, and a second of that name `x#2`."""
+    names: list[str] = []
+    for index, item in enumerate(items):
+        name = str(item.get("name", index)) if isinstance(item, Mapping) else str(index)
+        numbered = (f"{name}#{number}" for number in count(2))
+        names.append(next(each for each in chain([name], numbered) if each not in names))
+    return names
 
 
 def begin_run(directory: Path, recipe: Recipe, manifest: Mapping[str, Any]) -> None:
