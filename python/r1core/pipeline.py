@@ -49,7 +49,7 @@ from r1core.tracking import RunWriter, rewind_metrics
 
 def run_recipe(
     recipe: Recipe,
-    directory: Path,
+    directory: str | Path,
     *,
     overwrite: bool = False,
     only: Collection[str] = (),
@@ -72,6 +72,7 @@ def run_recipe(
         ValueError: the directory is in use, or the recipe asks for what does not fit together.
         CheckpointError: a checkpoint cannot be written, or none that is there can be read.
     """
+    directory = Path(directory)
     check_trackers(recipe.trackers)
     check_names(recipe, only)
     holds_run(directory, recipe, overwrite=overwrite)  # a wrong directory costs no pretraining

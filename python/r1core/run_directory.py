@@ -12,10 +12,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from r1core.diagnosis import FAILURE_FILE
 from r1core.manifest import write_atomic
 from r1core.recipe import Recipe, RecipeError, load_recipe, to_toml
+from r1core.trackers import WANDB_ID
+from r1core.tracking import METRICS_FILE
 
 RECIPE_FILE, MANIFEST_FILE, LOCK_FILE = "recipe.toml", "manifest.json", ".lock"
+BEFORE_RESULTS = (RECIPE_FILE, MANIFEST_FILE, FAILURE_FILE, "report.md", "pipeline.png")
+BEFORE_RESULTS += ("tensorboard", "wandb", WANDB_ID)
+"""What a run directory may hold before there is a metric."""
+
 FREE_TABLES = ("trackers", "comparison")  # change nothing that a run computes
 
 
@@ -39,6 +46,8 @@ def locked(directory: Path) -> Iterator[None]:
 def holds_run(directory: Path, recipe: Recipe, *, overwrite: bool = False) -> bool:
     """Tell whether there is an earlier run of the same recipe to go on with.
 
+    A run without a result is none: the corrected recipe begins in its place.
+
     Args:
         directory: the run directory.
         recipe: what is about to run.
@@ -53,7 +62,7 @@ def holds_run(directory: Path, recipe: Recipe, *, overwrite: bool = False) -> bo
         return False  # empty, or of a run that was killed before it began
     if not {RECIPE_FILE, MANIFEST_FILE} <= names:
         raise RecipeError(f"{directory} is not empty; it holds no run: choose another --output")
-    if overwrite:
+    if overwrite or not has_results(directory):
         return False
     if difference := first_difference(directory / RECIPE_FILE, recipe):
         raise RecipeError(
@@ -61,6 +70,24 @@ def holds_run(directory: Path, recipe: Recipe, *, overwrite: bool = False) -> bo
             "replace it, or choose another --output"
         )
     return True
+
+
+def has_results(directory: Path) -> bool:
+    """Tell whether a run has logged or saved anything, or holds files that are not its own.
+
+    A run that failed before, in a reward's first call or a tracker's login, has nothing to go on
+    with.
+    """
+    for path in directory.iterdir():
+        if path.name == METRICS_FILE:
+            found = b"\n" in path.read_bytes()  # half a line is none
+        elif path.name in BEFORE_RESULTS or path.name.startswith("."):
+            found = False
+        else:
+            found = not path.is_dir() or any(not each.is_dir() for each in path.rglob("*"))
+        if found:
+            return True
+    return False
 
 
 def first_difference(path: Path, recipe: Recipe) -> str | None:

@@ -52,3 +52,24 @@ def test_a_stage_of_a_free_table_s_name_may_not_change(tmp_path, name):
     run = begun(tmp_path / "run", renamed(1))
     with pytest.raises(RecipeError, match=f"stage.{name}.steps is 1 there and 2 here"):
         holds_run(run, renamed(2))
+
+
+def test_a_run_without_a_result_makes_way(tmp_path):
+    run = begun(tmp_path / "run", recipe())
+    (run / "metrics.jsonl").write_text('{"stage": "ze')  # killed in the middle of a line
+    for name in ("report.md", "wandb-run-id"):
+        (run / name).write_text("x")
+    for name in ("completions", "checkpoints", "tensorboard"):
+        (run / name).mkdir()
+    (run / "tensorboard" / "events").write_text("x")
+    assert not holds_run(run, recipe("zero.steps=7"))
+
+
+@pytest.mark.parametrize("kept", ["notes.txt", "pass_rates/zero.jsonl", "datasets/made.jsonl"])
+def test_what_costs_time_or_is_foreign_is_kept(tmp_path, kept):
+    run = begun(tmp_path / "run", recipe())
+    (run / "metrics.jsonl").write_text("")
+    (run / kept).parent.mkdir(exist_ok=True)
+    (run / kept).write_text("x")
+    with pytest.raises(RecipeError, match="holds a run of another recipe"):
+        holds_run(run, recipe("zero.steps=7"))
