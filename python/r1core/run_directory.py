@@ -19,8 +19,8 @@ from r1core.trackers import WANDB_ID
 from r1core.tracking import METRICS_FILE
 
 RECIPE_FILE, MANIFEST_FILE, LOCK_FILE = "recipe.toml", "manifest.json", ".lock"
-BEFORE_RESULTS = (RECIPE_FILE, MANIFEST_FILE, FAILURE_FILE, "report.md", "pipeline.png")
-BEFORE_RESULTS += ("tensorboard", "wandb", WANDB_ID)
+BEFORE_RESULTS = {RECIPE_FILE, MANIFEST_FILE, FAILURE_FILE, "report.md", "pipeline.png"}
+BEFORE_RESULTS |= {"tensorboard", "wandb", WANDB_ID}
 """What a run directory may hold before there is a metric."""
 
 FREE_TABLES = ("trackers", "comparison")  # change nothing that a run computes
