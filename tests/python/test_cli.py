@@ -61,6 +61,22 @@ def test_python_m_r1core_is_the_command():
     assert all(command in done.stdout for command in ("run", "demo", "doctor"))
 
 
+@pytest.mark.parametrize(
+    ("command", "defaults"),
+    [
+        ("run", ["[runs/<name>]"]),
+        ("plan", ["[recipe's]", "[256; of a world 32]"]),
+        ("eval", ["[chat where the model has one]", "[all]", "[the paper's k, or 4]"]),
+        ("eval", ["[32768, at most", "[runs/eval/<model>-<set>"]),
+    ],
+)
+def test_help_says_the_defaults(monkeypatch, capsys, command, defaults):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, output, _ = run(monkeypatch, capsys, command, "--help")
+    assert status == 0
+    assert all(default in " ".join(output.split()) for default in defaults)
+
+
 def test_a_whole_run_on_the_embedded_world(monkeypatch, capsys, tmp_path, shared_cache):
     monkeypatch.chdir(tmp_path)
     status, output, errors = run(
