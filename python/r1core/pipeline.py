@@ -18,6 +18,7 @@ from r1core.checkpoint import Checkpoint
 from r1core.dataset_run import DatasetRun, rounds_done
 from r1core.evaluate_run import check_evaluation, run_evaluation
 from r1core.interrupt import Interrupt
+from r1core.load_checks import check_device
 from r1core.manifest import describe_run
 from r1core.models import RecipeModels
 from r1core.policy import describe
@@ -108,6 +109,8 @@ def is_finished(recipe: Recipe, directory: Path) -> bool:
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
     """Load the data of the stages that wait for no other: a wrong setting fails before training."""
+    for section in (recipe.model, *recipe.models.values()):
+        check_device(section.device)  # further models are loaded stages later
     if recipe.model.path is not None:
         models.root("base")  # a wrong checkpoint is said before its data are fetched
     check_stages(recipe)  # before an embedded base is pretrained
