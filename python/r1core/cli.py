@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # which would take the defaults in [] for markup
 )
 app.add_typer(cli_eval.app)
 
@@ -102,16 +103,19 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the base, the data and the sampling.")] = 0,
     output: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/quickstart"),
     set_: Set = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train the embedded model from a base that guesses into one that reasons, on the CPU.
 
-    A finished demo makes way for the new one; one that was stopped goes on.
+    A finished run of the same demo makes way for the new one; one that was stopped goes on. A run
+    of anything else, another seed's too, is kept.
     """
-    from r1core.pipeline import is_unfinished
+    from r1core.pipeline import is_finished
     from r1core.recipe import load_recipe
 
     loaded = load_recipe("quickstart", [f"seed={seed}", *(set_ or [])])
-    run_quietly(loaded, output, overwrite=not is_unfinished(loaded, output))
+    overwrite = overwrite or is_finished(loaded, output)
+    run_quietly(loaded, output, overwrite=overwrite)
 
 
 def run_quietly(

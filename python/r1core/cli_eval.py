@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PAPER_MAX_NEW_TOKENS = 32_768  # appendix D.1
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)  # see cli.py
 
 
 @app.command("eval")
@@ -58,7 +58,11 @@ def evaluate_model(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     output: Annotated[
-        Path | None, typer.Option(help="Directory of the result [runs/eval/<model>-<set>].")
+        Path | None,
+        typer.Option(
+            help="Directory of the result [runs/eval/<model>-<set>; a stage's <model> is "
+            "<run>-<stage>]."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier result there.")] = False,
 ) -> None:
@@ -72,7 +76,7 @@ def evaluate_model(
         reject_options("--set", of_set | {"--shots": shots or None})
     if set_ is None and data is None:
         reject_options("--set and --data", {"--template": template})
-    name = f"{last_part(model or world or '')}-{set_ or last_part(data or world or '')}"
+    name = f"{model_name(model or world or '')}-{set_ or last_part(data or world or '')}"
     output = output or Path("runs/eval") / name
     check_free(output, overwrite=overwrite)
     policy = load_model(model, world, dtype, device)
@@ -181,6 +185,13 @@ def ask(
         return ask_data(data, policy.tokenizer, **options)
     assert world is not None
     return ask_world(world, options["questions"], options["rewards"])
+
+
+def model_name(model: str) -> str:
+    """Return what a model's results are called: of a stage, after its run too."""
+    parts = Path(model).resolve().parts if Path(model).is_dir() else ()
+    run = f"{last_part(parts[-3])}-" if parts[-2:-1] == ("stages",) else ""
+    return run + last_part(model)
 
 
 def last_part(path: str) -> str:

@@ -18,6 +18,7 @@ from r1core.checkpoint import Checkpoint
 from r1core.dataset_run import DatasetRun, rounds_done
 from r1core.evaluate_run import check_evaluation, run_evaluation
 from r1core.interrupt import Interrupt
+from r1core.load_checks import check_device
 from r1core.manifest import describe_run
 from r1core.models import RecipeModels
 from r1core.policy import describe
@@ -49,7 +50,7 @@ from r1core.tracking import RunWriter, rewind_metrics
 
 def run_recipe(
     recipe: Recipe,
-    directory: Path,
+    directory: str | Path,
     *,
     overwrite: bool = False,
     only: Collection[str] = (),
@@ -72,6 +73,7 @@ def run_recipe(
         ValueError: the directory is in use, or the recipe asks for what does not fit together.
         CheckpointError: a checkpoint cannot be written, or none that is there can be read.
     """
+    directory = Path(directory)
     check_trackers(recipe.trackers)
     check_names(recipe, only)
     holds_run(directory, recipe, overwrite=overwrite)  # a wrong directory costs no pretraining
@@ -95,17 +97,20 @@ def run_recipe(
     return report
 
 
-def is_unfinished(recipe: Recipe, directory: Path) -> bool:
-    """Tell whether a directory holds a run of this recipe with stages left to run."""
-    try:
-        begun = holds_run(directory, recipe)
-    except RecipeError:
-        return False
-    return begun and not all(stage_output(directory, stage).is_dir() for stage in recipe.stage)
+def is_finished(recipe: Recipe, directory: Path) -> bool:
+    """Tell whether a directory holds a run of this recipe with no stage left to run.
+
+    Raises:
+        RecipeError: the directory is in use for something else.
+    """
+    begun = holds_run(directory, recipe)
+    return begun and all(stage_output(directory, stage).is_dir() for stage in recipe.stage)
 
 
 def prepare_stages(recipe: Recipe, models: RecipeModels) -> dict[str, StageSetup]:
     """Load the data of the stages that wait for no other: a wrong setting fails before training."""
+    for section in (recipe.model, *recipe.models.values()):
+        check_device(section.device)  # further models are loaded stages later
     if recipe.model.path is not None:
         models.root("base")  # a wrong checkpoint is said before its data are fetched
     check_stages(recipe)  # before an embedded base is pretrained

@@ -32,6 +32,7 @@ from r1core.forward import (
     training_forward,
 )
 from r1core.hf_forward import checkpointing_layers
+from r1core.load_checks import check_device, check_dtype, why_no_directory
 from r1core.notices import say_once
 from r1core.stop_strings import StopStrings
 from r1core.types import Prompt, Rollouts, SamplingParams
@@ -74,20 +75,27 @@ class Policy:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu"
+        cls,
+        path: str | Path,
+        *,
+        dtype: str | torch.dtype = "float32",
+        device: str | torch.device = "cpu",
     ) -> Policy:
         """Load a causal LM and its tokenizer from a directory or the hub.
 
         Args:
             path: a directory written by save_pretrained, or a hub name.
-            dtype: of the parameters: "float32" or "bfloat16".
-            device: where they live.
+            dtype: of the parameters: "float32" or "bfloat16", or torch's own.
+            device: where they live: "cpu", "cuda" or "cuda:1".
 
         Raises:
-            ValueError: no such model, or a tokenizer that does not fit it.
+            ValueError: no such model, dtype or device, or a tokenizer that does not fit the model.
         """
+        kind, place = check_dtype(dtype), check_device(device)
+        if reason := why_no_directory(path):
+            raise ValueError(f"Policy: cannot load a causal LM from {path}: {reason}")
         try:
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=kind)
         except Exception as error:  # noqa: BLE001 - so do corrupted files
             raise ValueError(
                 f"Policy: cannot load a causal LM from {path}: {_line(error)}"
@@ -105,7 +113,7 @@ class Policy:
             raise ValueError(
                 f"Policy: cannot load a tokenizer from {path}: {_line(error)}"
             ) from None
-        return cls(model.to(device), tokenizer)
+        return cls(model.to(place), tokenizer)
 
     @classmethod
     def from_config(

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from r1core.forward import ForwardKind, training_forward
+from r1core.load_checks import why_no_directory
 from r1core.policy import Policy
 from r1core.rewards.functions import Completion, text_of
 
@@ -86,6 +87,8 @@ class RewardModel:
         Raises:
             ValueError: there is no such model.
         """
+        if reason := why_no_directory(path):
+            raise ValueError(f"RewardModel: cannot load one from {path}: {reason}")
         try:
             model = AutoModelForSequenceClassification.from_pretrained(path)
             tokenizer = AutoTokenizer.from_pretrained(path)

@@ -6,16 +6,24 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from r1core.diagnosis import FAILURE_FILE
 from r1core.manifest import write_atomic
 from r1core.recipe import Recipe, RecipeError, load_recipe, to_toml
+from r1core.trackers import WANDB_ID
+from r1core.tracking import METRICS_FILE
 
 RECIPE_FILE, MANIFEST_FILE, LOCK_FILE = "recipe.toml", "manifest.json", ".lock"
-FREE_KEYS = ("trackers", "checkpoint", "comparison")  # change nothing that a run computes
+BEFORE_RESULTS = {RECIPE_FILE, MANIFEST_FILE, FAILURE_FILE, "report.md", "pipeline.png"}
+BEFORE_RESULTS |= {"tensorboard", "wandb", WANDB_ID}
+"""What a run directory may hold before there is a metric."""
+
+FREE_TABLES = ("trackers", "comparison")  # change nothing that a run computes
 
 
 @contextmanager
@@ -38,6 +46,8 @@ def locked(directory: Path) -> Iterator[None]:
 def holds_run(directory: Path, recipe: Recipe, *, overwrite: bool = False) -> bool:
     """Tell whether there is an earlier run of the same recipe to go on with.
 
+    A run without a result is none: the corrected recipe begins in its place.
+
     Args:
         directory: the run directory.
         recipe: what is about to run.
@@ -52,7 +62,7 @@ def holds_run(directory: Path, recipe: Recipe, *, overwrite: bool = False) -> bo
         return False  # empty, or of a run that was killed before it began
     if not {RECIPE_FILE, MANIFEST_FILE} <= names:
         raise RecipeError(f"{directory} is not empty; it holds no run: choose another --output")
-    if overwrite:
+    if overwrite or not has_results(directory):
         return False
     if difference := first_difference(directory / RECIPE_FILE, recipe):
         raise RecipeError(
@@ -60,6 +70,24 @@ def holds_run(directory: Path, recipe: Recipe, *, overwrite: bool = False) -> bo
             "replace it, or choose another --output"
         )
     return True
+
+
+def has_results(directory: Path) -> bool:
+    """Tell whether a run has logged or saved anything, or holds files that are not its own.
+
+    A run that failed before, in a reward's first call or a tracker's login, has nothing to go on
+    with.
+    """
+    for path in directory.iterdir():
+        if path.name == METRICS_FILE:
+            found = b"\n" in path.read_bytes()  # half a line is none
+        elif path.name in BEFORE_RESULTS or path.name.startswith("."):
+            found = False
+        else:
+            found = not path.is_dir() or any(not each.is_dir() for each in path.rglob("*"))
+        if found:
+            return True
+    return False
 
 
 def first_difference(path: Path, recipe: Recipe) -> str | None:
@@ -70,10 +98,15 @@ def first_difference(path: Path, recipe: Recipe) -> str | None:
         return f"which this version cannot read: {error}"
     now = flat(recipe.model_dump(mode="json", by_alias=True))
     for key in [*earlier, *now]:
-        free = any(part in FREE_KEYS for part in key.split("."))
-        if not free and earlier.get(key) != now.get(key):
+        if not is_free(key) and earlier.get(key) != now.get(key):
             return f"{key} is {earlier.get(key)!r} there and {now.get(key)!r} here"
     return None
+
+
+def is_free(key: str) -> bool:
+    """Tell whether a key of a flat recipe may change between the parts of a run."""
+    table, *rest = key.split(".")  # a stage's name has no dot
+    return table in FREE_TABLES or (table == "stage" and rest[1:2] == ["checkpoint"])
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -81,7 +114,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
         items = list(value.items())
     elif isinstance(value, list):
-        items = [(name_of(item, index), item) for index, item in enumerate(value)]
+        items = list(zip(names_of(value), value, strict=True))
     else:
         return {prefix: value}
     found: dict[str, Any] = {}
@@ -90,9 +123,14 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def name_of(item: Any, index: int) -> str:
-    """Return what a list's item is called in a message."""
-    return str(item.get("name", index)) if isinstance(item, Mapping) else str(index)
+def names_of(items: list[Any]) -> list[str]:
+    """Return what a list's items are called in a message: `x`, and a second of that name `x#2`."""
+    names: list[str] = []
+    for index, item in enumerate(items):
+        name = str(item.get("name", index)) if isinstance(item, Mapping) else str(index)
+        numbered = (f"{name}#{number}" for number in count(2))
+        names.append(next(each for each in chain([name], numbered) if each not in names))
+    return names
 
 
 def begin_run(directory: Path, recipe: Recipe, manifest: Mapping[str, Any]) -> None:

@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from r1core import cli
+from r1core.recipe import load_recipe
+from r1core.run_directory import begin_run
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -59,6 +61,22 @@ def test_python_m_r1core_is_the_command():
     assert all(command in done.stdout for command in ("run", "demo", "doctor"))
 
 
+@pytest.mark.parametrize(
+    ("command", "defaults"),
+    [
+        ("run", ["[runs/<name>]"]),
+        ("plan", ["[recipe's]", "[256; of a world 32]"]),
+        ("eval", ["[chat where the model has one]", "[all]", "[the paper's k, or 4]"]),
+        ("eval", ["[32768, at most", "[runs/eval/<model>-<set>"]),
+    ],
+)
+def test_help_says_the_defaults(monkeypatch, capsys, command, defaults):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, output, _ = run(monkeypatch, capsys, command, "--help")
+    assert status == 0
+    assert all(default in " ".join(output.split()) for default in defaults)
+
+
 def test_a_whole_run_on_the_embedded_world(monkeypatch, capsys, tmp_path, shared_cache):
     monkeypatch.chdir(tmp_path)
     status, output, errors = run(
@@ -75,3 +93,28 @@ def test_a_whole_run_on_the_embedded_world(monkeypatch, capsys, tmp_path, shared
     manifest = json.loads((directory / "manifest.json").read_text())
     assert manifest["versions"]["torch"] and manifest["data"]["zero"]
     assert "before training" in output and "after 2 steps" in output
+
+
+def test_a_demo_replaces_nothing_but_a_finished_run_of_itself(monkeypatch, capsys, tmp_path):
+    replaced = []
+    monkeypatch.setattr(
+        "r1core.pipeline.run_recipe", lambda *_, overwrite, only: replaced.append(overwrite)
+    )
+    demo = ["demo", "--output", str(tmp_path / "run")]
+    run_of(load_recipe("gsm8k_zero"), tmp_path / "run")
+    status, _, errors = run(monkeypatch, capsys, *demo)
+    assert status == 2 and "holds a run of another recipe" in errors
+    assert run(monkeypatch, capsys, *demo, "--overwrite")[0] == 0 and replaced == [True]
+    run_of(load_recipe("quickstart", ["seed=0"]), tmp_path / "run")
+    assert run(monkeypatch, capsys, *demo)[0] == 0 and replaced == [True, False]
+    (tmp_path / "run" / "stages" / "zero").mkdir(parents=True)
+    assert run(monkeypatch, capsys, *demo)[0] == 0 and replaced == [True, False, True]
+    status, _, errors = run(monkeypatch, capsys, *demo, "--seed", "1")
+    assert status == 2 and "seed is 0 there and 1 here" in errors
+
+
+def run_of(recipe, directory):
+    """Write a run that has taken a step."""
+    directory.mkdir(exist_ok=True)
+    begin_run(directory, recipe, {})
+    (directory / "metrics.jsonl").write_text('{"stage": "zero", "step": 1}\n')

@@ -86,6 +86,18 @@ def test_a_set_is_asked_and_what_was_done_is_written(place, command):
         assert word in output
 
 
+def test_stages_of_two_runs_have_their_own_results(place, command, monkeypatch):
+    for name in ("k1", "k2"):
+        (place / "runs" / name / "stages").mkdir(parents=True)
+        qwen2_policy(max_position_embeddings=512).save_pretrained(f"runs/{name}/stages/zero")
+        arguments = [f"runs/{name}/stages/zero", "--set", "gsm8k", "--path", "gsm8k.jsonl", *FAST]
+        status, output, errors = command("eval", *arguments, "--questions", 2)
+        assert status == 0 and f"runs/eval/{name}-zero-gsm8k" in output, errors
+    monkeypatch.chdir(place / "runs" / "k1" / "stages")
+    data = ["--set", "gsm8k", "--path", place / "gsm8k.jsonl", "--questions", 2]
+    assert "runs/eval/k1-zero-gsm8k" in command("eval", "zero", *data, *FAST)[1]
+
+
 def test_the_figures_are_those_of_the_rows(place, command):
     arguments = ["--data", "gsm8k.jsonl", "--prompt", "question", "--reward", "parity:even"]
     assert command("eval", "model", *arguments, *FAST, "--output", "out")[0] == 0

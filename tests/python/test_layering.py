@@ -29,6 +29,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "hf_forward",
         "hf_head",
         "hf_sampling",
+        "load_checks",
         "lora",
         "policy",
         "checkpoint",

@@ -95,6 +95,17 @@ def test_a_user_reward_by_dotted_path(tmp_path, questions, brevity):
     assert any("rewards/brevity/mean" in line for line in read_metrics(tmp_path / "run"))
 
 
+def test_a_run_whose_first_reward_fails_holds_no_directory(tmp_path, questions, brevity):
+    qwen2_policy(max_position_embeddings=2048).save_pretrained(tmp_path / "model")
+    (tmp_path / "no_rewards.py").write_text("def wrong(completions, **columns):\n    raise OSError")
+    wrong = 'zero.rewards=[{name="no_rewards:wrong"}]'
+    with pytest.raises(Exception, match="wrong"):
+        run_recipe(recipe(tmp_path / "model", questions, wrong), tmp_path / "run")
+    assert (tmp_path / "run" / "recipe.toml").is_file()
+    right = recipe(tmp_path / "model", questions, brevity, "zero.steps=1")
+    assert run_recipe(right, str(tmp_path / "run")).is_file()
+
+
 def test_a_single_file_needs_its_own_evaluation_data(tmp_path, questions):
     qwen2_policy(max_position_embeddings=2048).save_pretrained(tmp_path / "model")
     train = questions / "train.jsonl"

@@ -21,6 +21,7 @@ from transformers import (
 
 from r1core.decoder_spec import plain_decoder
 from r1core.hf_head import head_reason
+from r1core.load_checks import why_no_directory
 from r1core.lora import LoraSettings
 from r1core.worlds import load_world
 from r1core.worlds.base import TOKENIZER_PAGES, BaseShape, base_config
@@ -154,13 +155,14 @@ def checkpoint_shape(path: str) -> ModelShape:
     Raises:
         ValueError: no such model.
     """
+    what = f"plan: cannot read the configuration of a causal LM from {path}"
+    if reason := why_no_directory(path):
+        raise ValueError(f"{what}: {reason}")
     try:
         return model_shape(AutoConfig.from_pretrained(path))
     except Exception as error:  # noqa: BLE001 - transformers raises what it likes
         line = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"plan: cannot read the configuration of a causal LM from {path}: {line}"
-        ) from None
+        raise ValueError(f"{what}: {line}") from None
 
 
 @functools.cache
