@@ -14,25 +14,11 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from r1core.recipe_keys import TRL_NAMES, rename_keys
 from r1core.recipe_sections import BenchmarkSection, ComparisonSection, ModelSection
 from r1core.recipe_stages import Stage
 
 PACKAGED_RECIPES = Path(__file__).parent / "recipes"
-
-TRL_NAMES = {
-    "num_generations": "n",
-    "max_completion_length": "max_new_tokens",
-    "learning_rate": "lr",
-    "max_steps": "steps",
-    "ref_model_sync_steps": "reference_every",
-    "lr_scheduler_type": "schedule",
-    "model_name_or_path": "path",
-    "save_steps": "every",
-    "save_total_limit": "keep",
-    "lora_r": "r",
-    "lora_target_modules": "target_modules",
-}
-"""TRL's name -> ours, for every table of a recipe."""
 
 
 class RecipeError(ValueError):
@@ -139,18 +125,9 @@ def find_recipe(source: str | Path) -> Path:
 def parse_recipe(tables: dict[str, Any], source: str) -> Recipe:
     """Validate the tables of a recipe; errors name the key, the rule and the value."""
     try:
-        return Recipe.model_validate(rename_keys(tables))
+        return Recipe.model_validate(rename_keys(tables, Recipe))
     except ValidationError as error:
         raise RecipeError(f"{source}: {explain(error)}") from None
-
-
-def rename_keys(value: Any) -> Any:
-    """Replace TRL's names by ours in every table."""
-    if isinstance(value, dict):
-        return {TRL_NAMES.get(key, key): rename_keys(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rename_keys(item) for item in value]
-    return value
 
 
 def apply_override(tables: dict[str, Any], override: str) -> None:
@@ -176,6 +153,7 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise RecipeError(f"--set {key}: {part!r} is not a table")
+    table.pop(parts[-1], None)  # set last, it comes last: of two spellings the later one counts
     table[parts[-1]] = parse_value(text.strip())
 
 

@@ -87,6 +87,30 @@ def test_trl_names_are_understood(write):
     assert (stage.sampling.n, stage.sampling.max_new_tokens, stage.optimizer.lr) == (4, 9, 2e-5)
 
 
+@pytest.mark.parametrize("name", ["max_completion_length", "max_steps", "num_generations"])
+def test_trl_names_stay_in_tables_of_the_user_s_own_keys(write, name):
+    options = f"options = {{ {name} = {{ {name} = 3 }} }}"
+    file = write(RECIPE.replace('"accuracy" }', f'"accuracy", {options} }}'))
+    recipe = load_recipe(file, [f"zero.data.columns.{name}=level"])
+    (stage,) = recipe.stage
+    assert stage.rewards[0].options == {name: {name: 3}}
+    assert stage.data.columns == {name: "level"}
+
+
+def test_trl_names_are_understood_in_further_models(write):
+    models = '[models.student]\nmodel_name_or_path = "DIR"\nlora = { lora_r = 4 }\n'
+    student = load_recipe(write(RECIPE + models)).models["student"]
+    assert (student.path, student.lora.r) == ("DIR", 4)
+
+
+def test_the_last_override_wins_whatever_its_spelling(write):
+    ours, trl = "zero.optimizer.lr=1e-5", "zero.optimizer.learning_rate=1e-4"
+    file = write(RECIPE + "[stage.optimizer]\nlr = 1e-3\n")
+    assert load_recipe(file, [trl, ours]).stage[0].optimizer.lr == 1e-5
+    assert load_recipe(file, [ours, trl]).stage[0].optimizer.lr == 1e-4
+    assert load_recipe(file, [trl]).stage[0].optimizer.lr == 1e-4
+
+
 def test_a_preset_keeps_its_other_values(write):
     recipe = load_recipe(write(RECIPE + '[stage.loss]\npreset = "r1"\nbeta = 0.1\n'))
     loss = recipe.stage[0].loss
