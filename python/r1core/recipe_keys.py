@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
+
+from r1core.loss_config import LossConfig
 
 TRL_NAMES = {
     "num_generations": "n",
@@ -86,4 +88,6 @@ def class_keys(found: type) -> dict[str, Any]:
     if issubclass(found, BaseModel):
         fields = found.model_fields.items()
         return {field.alias or name: field.annotation for name, field in fields}
-    return get_type_hints(found)
+    hints = get_type_hints(found)
+    keys = {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
+    return keys | ({"preset": str} if found is LossConfig else {})

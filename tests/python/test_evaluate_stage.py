@@ -72,7 +72,7 @@ def test_a_finished_evaluation_is_not_asked_again(recipe, tmp_path, monkeypatch)
         ({"set": "gsm9k"}, "nearest: 'gsm8k'"),
         ({"set": "livecodebench"}, "needs the sandbox"),
         ({"set": None, "data": {"world": "sum_chain"}}, "path, shots, .* go with set"),
-        ({"sample": 2}, "unknown key stage.0.sample; did you mean 'samples'"),
+        ({"sample": 2}, "unknown key before.sample; did you mean 'before.samples'"),
     ],
 )
 def test_a_mistake_is_found_when_the_recipe_is_read(recipe, changes, message):

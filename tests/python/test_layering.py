@@ -61,6 +61,8 @@ LAYERS = [  # a module may import from its own layer and from those before it
     {
         "report",
         "manifest",
+        "recipe_keys",
+        "recipe_errors",
         "recipe_sections",
         "recipe_stages",
         "recipe",

@@ -141,9 +141,8 @@ def test_the_resolved_recipe_reads_back_the_same():
 @pytest.mark.parametrize(
     "override,message",
     [
-        ("zero.optimiser.lr=1", "unknown key stage.0.*optimiser; did you mean 'optimizer'"),
-        ("zero.sampling.temprature=1", "unknown key .*temprature; did you mean 'temperature'"),
-        ("zero.loss.epsilonn=1", "unknown key .*epsilonn; did you mean 'epsilon'"),
+        ("zero.optimizer.learning_rate=-1", "zero.optimizer.learning_rate: .*greater than 0"),
+        ("zero.rewards=[{nam='x'}]", "unknown key zero.rewards.0.nam; did you.*rewards.0.name'"),
         ("zero.sampling.n=1", "sampling.n must be >= 2.*got 1"),
         ("zero.sampling.temperature=0", "temperature must be finite and > 0; got 0"),
         ("zero.steps=0", "steps: .*greater than or equal to 1; got 0"),
@@ -161,6 +160,51 @@ def test_a_wrong_setting_is_one_line_that_says_what_to_change(write, override, m
     with pytest.raises(RecipeError, match=message) as error:
         load_recipe(write(RECIPE), [override])
     assert "\n" not in str(error.value)
+
+
+STUDENT = """
+[[stage]]
+name = "student"
+kind = "sft"
+from = "base"
+data = { path = "x.jsonl" }
+"""
+
+
+@pytest.mark.parametrize(
+    "key,hint",
+    [
+        ("zero.optimiser", "did you mean 'zero.optimizer'?"),
+        ("zero.sampling.temprature", "did you mean 'zero.sampling.temperature'?"),
+        ("zero.loss.epsilonn", "did you mean 'zero.loss.epsilon'?"),
+        ("zero.loss.presett", "did you mean 'zero.loss.preset'?"),
+        ("zero.stepz", "did you mean 'zero.steps'?"),
+        ("zero.step", "did you mean 'zero.steps'?"),
+        ("zero.learning_rate", "did you mean 'zero.optimizer.lr'?"),
+        ("zero.num_generations", "did you mean 'zero.sampling.n'?"),
+        ("zero.beta", "did you mean 'zero.loss.beta'?"),
+        ("zero.sampling.lr", "did you mean 'zero.optimizer.lr'?"),
+        ("zero.device", "did you mean 'model.device'?"),
+        ("zero.sources", "stages that read it: cold_start, rejection_sampling, preferences"),
+        ("steps", "did you mean 'zero.steps'?"),
+        ("lora_r", "did you mean 'model.lora.r'?"),
+        ("model.lora.rank", "known: r, lora_alpha, target_modules"),
+        (
+            "student.rewards",
+            "stages that read it: reasoning_rl, preference_rl, ppo, evaluate",
+        ),
+    ],
+)
+def test_an_unknown_key_names_a_path_that_there_is(write, key, hint):
+    with pytest.raises(RecipeError) as error:
+        load_recipe(write(RECIPE + STUDENT), [f"{key}=1"])
+    assert str(error.value).endswith(f": unknown key {key}; {hint}")
+
+
+def test_rewards_of_a_data_set_belong_to_its_sources(write):
+    stage = STUDENT.replace('"sft"', '"rejection_sampling"').replace("data =", "rewards = [] #")
+    with pytest.raises(RecipeError, match=r"did you mean 'student.sources\[\].rewards'"):
+        load_recipe(write(RECIPE + stage))
 
 
 def test_a_missing_recipe_names_the_packaged_ones():
