@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from r1core.data import DataSpec
 from r1core.forward import ForwardKind
 from r1core.lora import LoraSettings
+from r1core.recipe_data import check_read
 from r1core.rewards.spec import Isolation
 
 
@@ -87,6 +88,16 @@ class RewardSection(BaseModel):
     timeout_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     workers: int | None = Field(None, ge=1)
 
+    @model_validator(mode="after")
+    def _a_model_takes_no_options(self) -> RewardSection:
+        unread = [key for key in ("options", "isolate", "workers") if getattr(self, key)]
+        if self.stage is not None and unread:
+            raise ValueError(
+                f"{unread[0]} is for functions; a reward model, stage = {self.stage!r}, does not "
+                f"read it; got {getattr(self, unread[0])!r}"
+            )
+        return self
+
 
 class BenchmarkSection(BaseModel):
     """An evaluation that every policy of the run goes through when its stage is done.
@@ -112,6 +123,11 @@ class BenchmarkSection(BaseModel):
     temperature: float = Field(0.6, gt=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_new_tokens: int = Field(256, ge=1)
+
+    @model_validator(mode="after")
+    def _every_key_is_read(self) -> BenchmarkSection:
+        check_read("data", self.data, "ask")
+        return self
 
 
 class ComparisonSection(BaseModel):

@@ -111,5 +111,5 @@ def test_a_filter_that_leaves_too_few_prompts_says_how_many(tmp_path, settings):
 
 def test_evaluation_data_is_taken_as_it_is(tmp_path, settings):
     wrong = 'zero.evaluation_data={path="b.jsonl", pass_rate={k=4}}'
-    with pytest.raises(RecipeError, match="evaluation_data takes neither pass_rate nor order"):
+    with pytest.raises(RecipeError, match="zero: evaluation_data.pass_rate is not read here"):
         recipe(tmp_path, settings, wrong)

@@ -63,6 +63,7 @@ LAYERS = [  # a module may import from its own layer and from those before it
         "manifest",
         "recipe_keys",
         "recipe_errors",
+        "recipe_data",
         "recipe_sections",
         "recipe_stages",
         "recipe",

@@ -207,6 +207,51 @@ def test_rewards_of_a_data_set_belong_to_its_sources(write):
         load_recipe(write(RECIPE + stage))
 
 
+@pytest.mark.parametrize(
+    "setting,message",
+    [
+        ("r1.mixture=[{share=0.1, data={world='x', pass_rate={}}}]", "mixture.0.data.pass_rate"),
+        ("r1.evaluation_data={world='x', order='given'}", "evaluation_data.order"),
+        ("dev1.data.max_prompt_length=9", "data.max_prompt_length"),
+        ("dev1.data.columns={level='x'}", "data.columns"),
+        ("dev1.data.pass_rate={}", "data.pass_rate"),
+        ("dev1.evaluation_data={path='x', order='given'}", "evaluation_data.order"),
+        ("helpful.data.order=given", "data.order"),
+        ("helpful.data.template=chat", "data.template"),
+        ("helpful.data.decontaminate=['gsm8k']", "data.decontaminate"),
+        ("samples.sources=[{name='a', data={world='x', pass_rate={}}}]", "sources.0.data.pass_"),
+        ("samples.sources=[{name='a', data={world='x', order='given'}}]", "sources.0.data.order"),
+        ("pairs.sources=[{name='a', data={world='x'}, rewards=[{name='b'}]}]", "sources' rewards"),
+    ],
+)
+def test_a_key_that_a_stage_would_ignore_says_who_reads_it(setting, message):
+    with pytest.raises(RecipeError) as error:
+        load_recipe("r1_tiny", [setting])
+    stage = setting.partition(".")[0]
+    assert f": {stage}: {message}" in str(error.value)
+    assert " not read here" in str(error.value) and "only by: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "setting,message",
+    [
+        ("pairs.selection={}", "unknown key pairs.selection; .*: cold_start, rejection_sampling$"),
+        ("samples.sampling.seed=3", "samples: sampling.seed follows from the recipe's seed"),
+        ("pairs.sampling.seed=3", "pairs: sampling.seed follows from the recipe's seed"),
+        ("r1.rewards=[{name='a', stage='helpful', options={k=1}}]", "options is for functions"),
+        ("r1.rewards=[{name='a', stage='helpful', isolate='row'}]", "isolate is for functions"),
+        ("r1.rewards=[{name='a', stage='helpful', workers=2}]", "workers is for functions"),
+        (
+            "benchmark=[{name='a', data={world='x', order='given'}, rewards=[{name='accuracy'}]}]",
+            "benchmark.0: data.order is not read here",
+        ),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("r1_tiny", [setting])
+
+
 def test_a_missing_recipe_names_the_packaged_ones():
     with pytest.raises(
         RecipeError, match="no recipe 'nothing'.*gsm8k_zero, pick_search, quickstart"
