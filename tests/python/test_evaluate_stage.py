@@ -82,7 +82,11 @@ def test_a_mistake_is_found_when_the_recipe_is_read(recipe, changes, message):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"path": "nowhere.jsonl"}, "path must exist"), ({"max_new_tokens": 511}, "are longer")],
+    [
+        ({"path": "nowhere.jsonl"}, "path must exist"),
+        ({"max_new_tokens": 511}, "are longer"),
+        ({"max_new_tokens": 600}, "of 512.* got 600"),
+    ],
 )
 def test_questions_that_cannot_be_asked_cost_no_training(recipe, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
