@@ -66,7 +66,8 @@ class ModelSection(BaseModel):
 class RewardSection(BaseModel):
     """One reward function by name or `package.module:function`, and its weight in the sum.
 
-    The other keys are those of `RewardSpec`, and:
+    A name alone, "accuracy", stands for { name = "accuracy" }. The other keys are those of
+    `RewardSpec`, and:
 
     Attributes:
         stage: name of an earlier `reward_model` stage, which then is the function.
@@ -87,6 +88,11 @@ class RewardSection(BaseModel):
     isolate: Isolation | None = None
     timeout_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     workers: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _a_model_takes_no_options(self) -> RewardSection:
