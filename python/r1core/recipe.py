@@ -100,7 +100,7 @@ def load_recipe(
     path = find_recipe(source)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     if model is not None:
         section = tables.get("model")

@@ -111,6 +111,12 @@ def test_the_last_override_wins_whatever_its_spelling(write):
     assert load_recipe(file, [trl]).stage[0].optimizer.lr == 1e-4
 
 
+def test_a_reward_s_name_stands_for_its_table(write):
+    tables = 'zero.rewards=[{name="accuracy"}, {name="format", weight=0.5}]'
+    short = 'zero.rewards=["accuracy", {name="format", weight=0.5}]'
+    assert load_recipe(write(RECIPE), [short]) == load_recipe(write(RECIPE), [tables])
+
+
 def test_a_preset_keeps_its_other_values(write):
     recipe = load_recipe(write(RECIPE + '[stage.loss]\npreset = "r1"\nbeta = 0.1\n'))
     loss = recipe.stage[0].loss
@@ -262,6 +268,12 @@ def test_a_missing_recipe_names_the_packaged_ones():
 def test_invalid_toml_is_one_line(write):
     with pytest.raises(RecipeError, match="not valid TOML"):
         load_recipe(write("name = "))
+
+
+def test_a_recipe_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(RECIPE.replace("test", "t\u00e9st").encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"latin\.toml: not valid TOML: .*utf-8"):
+        load_recipe(tmp_path / "latin.toml")
 
 
 def test_two_stages_of_one_name_are_refused(write):
