@@ -14,6 +14,7 @@ from r1core.recipe import Recipe
 from r1core.recipe_sections import BenchmarkSection
 from r1core.reward_sections import resolve_rewards
 from r1core.rewards import RewardSpec
+from r1core.stage_setup import prompt_room
 from r1core.stage_table import PREFIX
 from r1core.stages.evaluate import Evaluation, evaluate
 from r1core.tracking import RunWriter
@@ -69,9 +70,9 @@ def load_benchmarks(recipe: Recipe, models: RecipeModels) -> list[Benchmark]:
                 section.data,
                 world=models.world,
                 tokenizer=root.tokenizer,
-                max_prompt_tokens=None
-                if root.max_context is None
-                else root.max_context - section.max_new_tokens,
+                max_prompt_tokens=prompt_room(
+                    f"benchmark {section.name!r}", root.max_context, section.max_new_tokens
+                ),
             ),
             resolve_rewards(section.rewards, None),
             SamplingParams(

@@ -21,6 +21,7 @@ from r1core.reward_sections import resolve_rewards
 from r1core.rewards import RewardSpec
 from r1core.stage_data import located
 from r1core.stage_run import stage_output
+from r1core.stage_setup import prompt_room
 from r1core.tracking import RunWriter
 from r1core.types import SamplingParams
 from r1core.worlds import World
@@ -81,7 +82,7 @@ def asked_questions(
 ) -> AskedQuestions:
     """Return the questions of a stage's set, or of its data."""
     rewards = resolve_rewards(stage.rewards, directory)
-    room = None if policy.max_context is None else policy.max_context - stage.max_new_tokens
+    room = prompt_room(f"stage {stage.name!r}", policy.max_context, stage.max_new_tokens)
     if stage.set is not None:
         asked = ask_set(
             stage.set,

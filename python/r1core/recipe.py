@@ -1,38 +1,25 @@
 """Recipes: TOML files that name the stages of a run in order, with their settings.
 
-Unknown keys are errors that name the nearest known one; TRL's names are understood (`TRL_NAMES`).
+Unknown keys are errors that name the nearest known one; TRL's names are understood
+(`recipe_keys.TRL_NAMES`).
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from r1core.recipe_errors import explain
+from r1core.recipe_keys import rename_keys
 from r1core.recipe_sections import BenchmarkSection, ComparisonSection, ModelSection
 from r1core.recipe_stages import Stage
 
 PACKAGED_RECIPES = Path(__file__).parent / "recipes"
-
-TRL_NAMES = {
-    "num_generations": "n",
-    "max_completion_length": "max_new_tokens",
-    "learning_rate": "lr",
-    "max_steps": "steps",
-    "ref_model_sync_steps": "reference_every",
-    "lr_scheduler_type": "schedule",
-    "model_name_or_path": "path",
-    "save_steps": "every",
-    "save_total_limit": "keep",
-    "lora_r": "r",
-    "lora_target_modules": "target_modules",
-}
-"""TRL's name -> ours, for every table of a recipe."""
 
 
 class RecipeError(ValueError):
@@ -113,7 +100,7 @@ def load_recipe(
     path = find_recipe(source)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     if model is not None:
         section = tables.get("model")
@@ -139,18 +126,9 @@ def find_recipe(source: str | Path) -> Path:
 def parse_recipe(tables: dict[str, Any], source: str) -> Recipe:
     """Validate the tables of a recipe; errors name the key, the rule and the value."""
     try:
-        return Recipe.model_validate(rename_keys(tables))
+        return Recipe.model_validate(rename_keys(tables, Recipe))
     except ValidationError as error:
-        raise RecipeError(f"{source}: {explain(error)}") from None
-
-
-def rename_keys(value: Any) -> Any:
-    """Replace TRL's names by ours in every table."""
-    if isinstance(value, dict):
-        return {TRL_NAMES.get(key, key): rename_keys(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rename_keys(item) for item in value]
-    return value
+        raise RecipeError(f"{source}: {explain(error, tables, Recipe)}") from None
 
 
 def apply_override(tables: dict[str, Any], override: str) -> None:
@@ -176,6 +154,7 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise RecipeError(f"--set {key}: {part!r} is not a table")
+    table.pop(parts[-1], None)  # set last, it comes last: of two spellings the later one counts
     table[parts[-1]] = parse_value(text.strip())
 
 
@@ -185,42 +164,6 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def explain(error: ValidationError) -> str:
-    """Return the first error of a validation in one line, with the nearest known key."""
-    first = error.errors()[0]
-    # pydantic names the kind behind a stage's number; the recipe's reader knows it
-    loc = [
-        part for k, part in enumerate(first["loc"]) if not (k == 2 and first["loc"][0] == "stage")
-    ]
-    where = ".".join(str(part) for part in loc) or "recipe"
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        key = str(first["loc"][-1])
-        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        return f"unknown key {where}{hint}"
-    message = first["msg"].removeprefix("Value error, ")
-    got = first.get("input")
-    if isinstance(got, (dict, list, BaseModel)) or first["type"] == "missing":
-        return f"{where}: {message}"
-    return f"{where}: {message}; got {got!r}"
-
-
-def known_keys() -> list[str]:
-    """Return every key that a recipe understands, TRL's names included."""
-    keys: set[str] = set(TRL_NAMES) | {"from", "preset"}
-    pending: list[Any] = [Recipe.model_json_schema()]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, Mapping):
-            properties = node.get("properties")
-            if isinstance(properties, Mapping):
-                keys |= set(properties)
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
-    return sorted(keys)
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from r1core.data import DataSpec
 from r1core.forward import ForwardKind
 from r1core.lora import LoraSettings
+from r1core.recipe_data import check_read
 from r1core.rewards.spec import Isolation
 
 
@@ -65,7 +66,8 @@ class ModelSection(BaseModel):
 class RewardSection(BaseModel):
     """One reward function by name or `package.module:function`, and its weight in the sum.
 
-    The other keys are those of `RewardSpec`, and:
+    A name alone, "accuracy", stands for { name = "accuracy" }. The other keys are those of
+    `RewardSpec`, and:
 
     Attributes:
         stage: name of an earlier `reward_model` stage, which then is the function.
@@ -86,6 +88,21 @@ class RewardSection(BaseModel):
     isolate: Isolation | None = None
     timeout_seconds: float | None = Field(None, gt=0, allow_inf_nan=False)
     workers: int | None = Field(None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _a_model_takes_no_options(self) -> RewardSection:
+        unread = [key for key in ("options", "isolate", "workers") if getattr(self, key)]
+        if self.stage is not None and unread:
+            raise ValueError(
+                f"{unread[0]} is for functions; a reward model, stage = {self.stage!r}, does not "
+                f"read it; got {getattr(self, unread[0])!r}"
+            )
+        return self
 
 
 class BenchmarkSection(BaseModel):
@@ -112,6 +129,11 @@ class BenchmarkSection(BaseModel):
     temperature: float = Field(0.6, gt=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_new_tokens: int = Field(256, ge=1)
+
+    @model_validator(mode="after")
+    def _every_key_is_read(self) -> BenchmarkSection:
+        check_read("data", self.data, "ask")
+        return self
 
 
 class ComparisonSection(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from r1core.checkpoint import CheckpointConfig
 from r1core.data import DataSpec
 from r1core.eval_sets import find_eval_set
+from r1core.recipe_data import Use, check_read
 from r1core.recipe_sections import MixtureSection, RewardSection, SourceSection
 from r1core.stages.chat_model import ChatModelConfig
 from r1core.stages.dataset import SamplingStageConfig
@@ -18,6 +19,9 @@ from r1core.stages.preferences import PreferenceConfig
 from r1core.stages.reward_model import RewardModelConfig
 from r1core.stages.rl_config import ReasoningRLConfig, RLConfig
 from r1core.stages.sft import SFTConfig
+
+DataTable = tuple[str, DataSpec | None, Use]
+"""A data table's name, itself where there is one, and what it is for."""
 
 
 class StageSection(BaseModel):
@@ -31,10 +35,13 @@ class StageSection(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     start: str = Field(alias="from")
 
+    def data_tables(self) -> list[DataTable]:
+        """Return every data table of the stage with its name and what it is for."""
+        return []
+
     def data_specs(self) -> list[DataSpec]:
         """Return every data table of the stage."""
-        found = [getattr(self, "data", None), getattr(self, "evaluation_data", None)]
-        return [spec for spec in found if spec is not None]
+        return [spec for _, spec, _ in self.data_tables() if spec is not None]
 
     def needs(self) -> set[str]:
         """Return the names of the stages whose data or reward model this stage uses."""
@@ -45,6 +52,16 @@ class StageSection(BaseModel):
     def all_rewards(self) -> list[RewardSection]:
         """Return every reward of the stage."""
         return list(getattr(self, "rewards", []))
+
+    @model_validator(mode="after")
+    def _every_key_is_read(self) -> StageSection:
+        for name, spec, use in self.data_tables():
+            if spec is not None:
+                check_read(name, spec, use)
+        sampling = getattr(self, "sampling", None)
+        if sampling is not None and sampling.seed:
+            raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
+        return self
 
 
 class RLStage(StageSection, RLConfig):
@@ -66,28 +83,19 @@ class RLStage(StageSection, RLConfig):
     evaluation_data: DataSpec | None = None
     checkpoint: CheckpointConfig = CheckpointConfig()
 
-    def data_specs(self) -> list[DataSpec]:
-        """Return every data table of the stage."""
-        return super().data_specs() + [part.data for part in self.mixture]
+    def data_tables(self) -> list[DataTable]:
+        """Return every data table of the stage with its name and what it is for."""
+        own: list[DataTable] = [
+            ("data", self.data, "train"),
+            ("evaluation_data", self.evaluation_data, "ask"),
+        ]
+        return own + [(f"mixture.{k}.data", x.data, "mixture") for k, x in enumerate(self.mixture)]
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> RLStage:
         total = sum(part.share for part in self.mixture)
         if total >= 1:
             raise ValueError(f"mixture: shares must sum to less than 1; got {total:g}")
-        return self
-
-    @model_validator(mode="after")
-    def _one_seed(self) -> RLStage:
-        if self.sampling.seed:
-            raise ValueError("sampling.seed follows from the recipe's seed; set that instead")
-        return self
-
-    @model_validator(mode="after")
-    def _evaluation_as_it_is(self) -> RLStage:
-        data = self.evaluation_data
-        if data is not None and (data.pass_rate is not None or data.order != "shuffled"):
-            raise ValueError("evaluation_data takes neither pass_rate nor order")
         return self
 
 
@@ -129,11 +137,16 @@ class SFTStage(StageSection, SFTConfig):
     evaluation_every: int = Field(20, ge=1)
     checkpoint: CheckpointConfig = CheckpointConfig()
 
+    def data_tables(self) -> list[DataTable]:
+        """Return every data table of the stage with its name and what it is for."""
+        return [
+            ("data", self.data, "imitate"),
+            ("evaluation_data", self.evaluation_data, "imitate"),
+        ]
+
     @model_validator(mode="after")
     def _only_examples(self) -> SFTStage:
         for spec in self.data_specs():
-            if spec.pass_rate is not None or spec.order != "shuffled":
-                raise ValueError("an sft stage's data takes neither pass_rate nor order")
             if spec.world is not None:
                 raise ValueError(
                     "an sft stage's data must hold completions; a world has only questions"
@@ -146,9 +159,9 @@ class DatasetSection(StageSection):
 
     sources: list[SourceSection] = Field(min_length=1)
 
-    def data_specs(self) -> list[DataSpec]:
-        """Return every data table of the stage."""
-        return [source.data for source in self.sources]
+    def data_tables(self) -> list[DataTable]:
+        """Return every data table of the stage with its name and what it is for."""
+        return [(f"sources.{k}.data", x.data, "source") for k, x in enumerate(self.sources)]
 
     def all_rewards(self) -> list[RewardSection]:
         """Return every reward of the stage."""
@@ -188,6 +201,15 @@ class PreferenceStage(DatasetSection, PreferenceConfig):
     form: Literal["pairs", "labels"]
     judge: ChatModelConfig
 
+    @model_validator(mode="after")
+    def _the_judge_grades(self) -> PreferenceStage:
+        if names := [reward.name for reward in self.all_rewards()]:
+            raise ValueError(
+                "sources' rewards are not read here, where the judge grades, only by: sources of "
+                f"cold_start and rejection_sampling; got {', '.join(names)}"
+            )
+        return self
+
 
 class RewardModelStage(StageSection, RewardModelConfig):
     """A `reward_model` stage of a recipe.
@@ -205,6 +227,13 @@ class RewardModelStage(StageSection, RewardModelConfig):
     evaluation_data: DataSpec | None = None
     evaluation_every: int = Field(20, ge=1)
     checkpoint: CheckpointConfig = CheckpointConfig()
+
+    def data_tables(self) -> list[DataTable]:
+        """Return every data table of the stage with its name and what it is for."""
+        return [
+            ("data", self.data, "judge"),
+            ("evaluation_data", self.evaluation_data, "judge"),
+        ]
 
 
 class EvaluateStage(StageSection):
@@ -245,6 +274,10 @@ class EvaluateStage(StageSection):
     max_new_tokens: int = Field(256, ge=1)
 
     model_config = ConfigDict(extra="forbid")
+
+    def data_tables(self) -> list[DataTable]:
+        """Return every data table of the stage with its name and what it is for."""
+        return [("data", self.data, "ask")]
 
     @model_validator(mode="after")
     def _one_source(self) -> EvaluateStage:

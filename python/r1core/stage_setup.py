@@ -65,7 +65,7 @@ class StageSetup:
         root = models.root(stage.start)
 
         def load(spec: DataSpec, max_new_tokens: int) -> Questions:
-            room = None if root.max_context is None else root.max_context - max_new_tokens
+            room = prompt_room(f"stage {stage.name!r}", root.max_context, max_new_tokens)
             return load_questions(
                 located(spec, directory) if directory else spec,
                 world=models.world,
@@ -139,12 +139,33 @@ class StageSetup:
         return replace(self, questions=rated.questions)
 
 
+def prompt_room(owner: str, max_context: int | None, max_new_tokens: int) -> int | None:
+    """Return the longest prompt, in tokens, that leaves a completion room in the context.
+
+    Args:
+        owner: the stage or the benchmark, for messages.
+        max_context: of its model; None where that has no limit.
+        max_new_tokens: longest completion.
+
+    Raises:
+        RecipeError: the completion alone fills the context.
+    """
+    if max_context is None:
+        return None
+    if max_new_tokens >= max_context:
+        raise RecipeError(
+            f"{owner}: max_new_tokens must leave a prompt room in the model's context of "
+            f"{max_context} tokens; got {max_new_tokens}"
+        )
+    return max_context - max_new_tokens
+
+
 def source_questions(
     stage: DatasetStage, models: RecipeModels, directory: Path
 ) -> dict[str, Questions]:
     """Return the questions of each source of a stage that makes a data set."""
     root = models.root(stage.start)
-    room = root.max_context and root.max_context - stage.sampling.max_new_tokens
+    room = prompt_room(f"stage {stage.name!r}", root.max_context, stage.sampling.max_new_tokens)
     return {
         source.name: load_questions(
             located(source.data, directory),

@@ -32,7 +32,7 @@ def test_doctor_says_what_is_built(monkeypatch, capsys):
     [
         (["run", "nothing"], "error: no recipe 'nothing'"),
         (["run", "quickstart", "--set", "zero.sampling.n=1"], "sampling.n must be >= 2"),
-        (["run", "quickstart", "--set", "zero.stepz=1"], "unknown key stage.0"),
+        (["run", "quickstart", "--set", "zero.stepz=1"], "unknown key zero.stepz"),
         (["run", "gsm8k_zero", "--model", "/nowhere"], "cannot load a causal LM from /nowhere"),
     ],
 )

@@ -111,5 +111,21 @@ def test_a_filter_that_leaves_too_few_prompts_says_how_many(tmp_path, settings):
 
 def test_evaluation_data_is_taken_as_it_is(tmp_path, settings):
     wrong = 'zero.evaluation_data={path="b.jsonl", pass_rate={k=4}}'
-    with pytest.raises(RecipeError, match="evaluation_data takes neither pass_rate nor order"):
+    with pytest.raises(RecipeError, match="zero: evaluation_data.pass_rate is not read here"):
         recipe(tmp_path, settings, wrong)
+
+
+@pytest.mark.parametrize(
+    "setting", ["zero.sampling.max_new_tokens", "zero.evaluation.max_new_tokens"]
+)
+def test_a_completion_limit_beyond_the_context_is_named(tmp_path, settings, setting):
+    with pytest.raises(RecipeError, match="stage 'zero': max_new_tokens must .* of 512.* got 600"):
+        run_recipe(recipe(tmp_path, settings, f"{setting}=600"), tmp_path / "run")
+
+
+def test_a_benchmark_s_completion_limit_beyond_the_context_is_named(tmp_path, settings):
+    data = f'data={{path="{tmp_path}/a.jsonl", prompt="q", answer="gold"}}'
+    asked = f'benchmark=[{{name="b", {data}, '
+    asked += 'rewards=[{name="accuracy"}], max_new_tokens=600}]'
+    with pytest.raises(RecipeError, match="benchmark 'b': max_new_tokens must .* of 512.* got 600"):
+        run_recipe(recipe(tmp_path, settings, asked), tmp_path / "run")

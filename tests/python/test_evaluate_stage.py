@@ -72,7 +72,7 @@ def test_a_finished_evaluation_is_not_asked_again(recipe, tmp_path, monkeypatch)
         ({"set": "gsm9k"}, "nearest: 'gsm8k'"),
         ({"set": "livecodebench"}, "needs the sandbox"),
         ({"set": None, "data": {"world": "sum_chain"}}, "path, shots, .* go with set"),
-        ({"sample": 2}, "unknown key stage.0.sample; did you mean 'samples'"),
+        ({"sample": 2}, "unknown key before.sample; did you mean 'before.samples'"),
     ],
 )
 def test_a_mistake_is_found_when_the_recipe_is_read(recipe, changes, message):
@@ -82,7 +82,11 @@ def test_a_mistake_is_found_when_the_recipe_is_read(recipe, changes, message):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"path": "nowhere.jsonl"}, "path must exist"), ({"max_new_tokens": 511}, "are longer")],
+    [
+        ({"path": "nowhere.jsonl"}, "path must exist"),
+        ({"max_new_tokens": 511}, "are longer"),
+        ({"max_new_tokens": 600}, "of 512.* got 600"),
+    ],
 )
 def test_questions_that_cannot_be_asked_cost_no_training(recipe, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):

@@ -62,6 +62,9 @@ LAYERS = [  # a module may import from its own layer and from those before it
     {
         "report",
         "manifest",
+        "recipe_keys",
+        "recipe_errors",
+        "recipe_data",
         "recipe_sections",
         "recipe_stages",
         "recipe",

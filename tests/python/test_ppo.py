@@ -290,8 +290,8 @@ def test_a_killed_run_goes_on_bit_for_bit_with_its_critic(home, tmp_path):
         ("ppo.critic.lr=0", "critic.lr: .*greater than 0; got 0"),
         ("ppo.critic.value_clip=-0.1", "critic.value_clip: .*greater than 0; got -0.1"),
         ("ppo.critic.warmup_steps=6", "critic.warmup_steps must be < steps, 6: .*; got 6"),
-        ("ppo.critic.lambda=1", "unknown key stage.0.critic.lambda"),
-        ("ppo.scale_rewards=group", "unknown key stage.0.scale_rewards"),
+        ("ppo.critic.lambda=1", "unknown key ppo.critic.lambda"),
+        ("ppo.scale_rewards=group", "unknown key ppo.scale_rewards"),
     ],
 )
 def test_a_wrong_critic_is_named(home, override, message):

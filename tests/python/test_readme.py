@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, and its commands exist."""
+"""The README's Python runs as it stands, its commands exist, and the recipe of the docs loads."""
 
 import re
 import subprocess
@@ -9,15 +9,14 @@ import pytest
 import typer
 
 from r1core import cli
+from r1core.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language):
-    return [
-        body for kind, body in BLOCK.findall((ROOT / "README.md").read_text()) if kind == language
-    ]
+def blocks(language, page="README.md"):
+    return [body for kind, body in BLOCK.findall((ROOT / page).read_text()) if kind == language]
 
 
 @pytest.mark.parametrize("source", blocks("python"))
@@ -45,3 +44,10 @@ def test_every_r1core_command_and_option_exists():
 def test_every_make_target_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {words[1] for words in commands() if words and words[0] == "make"} <= targets
+
+
+def test_the_recipe_of_the_docs_loads(tmp_path):
+    (whole,) = [x for x in blocks("toml", "docs/recipes.md") if x.startswith("name =")]
+    (tmp_path / "mine.toml").write_text(whole)
+    recipe = load_recipe(tmp_path / "mine.toml")
+    assert recipe.name == "mine" and recipe.comparison and recipe.benchmark and recipe.models

@@ -87,6 +87,36 @@ def test_trl_names_are_understood(write):
     assert (stage.sampling.n, stage.sampling.max_new_tokens, stage.optimizer.lr) == (4, 9, 2e-5)
 
 
+@pytest.mark.parametrize("name", ["max_completion_length", "max_steps", "num_generations"])
+def test_trl_names_stay_in_tables_of_the_user_s_own_keys(write, name):
+    options = f"options = {{ {name} = {{ {name} = 3 }} }}"
+    file = write(RECIPE.replace('"accuracy" }', f'"accuracy", {options} }}'))
+    recipe = load_recipe(file, [f"zero.data.columns.{name}=level"])
+    (stage,) = recipe.stage
+    assert stage.rewards[0].options == {name: {name: 3}}
+    assert stage.data.columns == {name: "level"}
+
+
+def test_trl_names_are_understood_in_further_models(write):
+    models = '[models.student]\nmodel_name_or_path = "DIR"\nlora = { lora_r = 4 }\n'
+    student = load_recipe(write(RECIPE + models)).models["student"]
+    assert (student.path, student.lora.r) == ("DIR", 4)
+
+
+def test_the_last_override_wins_whatever_its_spelling(write):
+    ours, trl = "zero.optimizer.lr=1e-5", "zero.optimizer.learning_rate=1e-4"
+    file = write(RECIPE + "[stage.optimizer]\nlr = 1e-3\n")
+    assert load_recipe(file, [trl, ours]).stage[0].optimizer.lr == 1e-5
+    assert load_recipe(file, [ours, trl]).stage[0].optimizer.lr == 1e-4
+    assert load_recipe(file, [trl]).stage[0].optimizer.lr == 1e-4
+
+
+def test_a_reward_s_name_stands_for_its_table(write):
+    tables = 'zero.rewards=[{name="accuracy"}, {name="format", weight=0.5}]'
+    short = 'zero.rewards=["accuracy", {name="format", weight=0.5}]'
+    assert load_recipe(write(RECIPE), [short]) == load_recipe(write(RECIPE), [tables])
+
+
 def test_a_preset_keeps_its_other_values(write):
     recipe = load_recipe(write(RECIPE + '[stage.loss]\npreset = "r1"\nbeta = 0.1\n'))
     loss = recipe.stage[0].loss
@@ -117,9 +147,8 @@ def test_the_resolved_recipe_reads_back_the_same():
 @pytest.mark.parametrize(
     "override,message",
     [
-        ("zero.optimiser.lr=1", "unknown key stage.0.*optimiser; did you mean 'optimizer'"),
-        ("zero.sampling.temprature=1", "unknown key .*temprature; did you mean 'temperature'"),
-        ("zero.loss.epsilonn=1", "unknown key .*epsilonn; did you mean 'epsilon'"),
+        ("zero.optimizer.learning_rate=-1", "zero.optimizer.learning_rate: .*greater than 0"),
+        ("zero.rewards=[{nam='x'}]", "unknown key zero.rewards.0.nam; did you.*rewards.0.name'"),
         ("zero.sampling.n=1", "sampling.n must be >= 2.*got 1"),
         ("zero.sampling.temperature=0", "temperature must be finite and > 0; got 0"),
         ("zero.steps=0", "steps: .*greater than or equal to 1; got 0"),
@@ -139,6 +168,96 @@ def test_a_wrong_setting_is_one_line_that_says_what_to_change(write, override, m
     assert "\n" not in str(error.value)
 
 
+STUDENT = """
+[[stage]]
+name = "student"
+kind = "sft"
+from = "base"
+data = { path = "x.jsonl" }
+"""
+
+
+@pytest.mark.parametrize(
+    "key,hint",
+    [
+        ("zero.optimiser", "did you mean 'zero.optimizer'?"),
+        ("zero.sampling.temprature", "did you mean 'zero.sampling.temperature'?"),
+        ("zero.loss.epsilonn", "did you mean 'zero.loss.epsilon'?"),
+        ("zero.loss.presett", "did you mean 'zero.loss.preset'?"),
+        ("zero.stepz", "did you mean 'zero.steps'?"),
+        ("zero.step", "did you mean 'zero.steps'?"),
+        ("zero.learning_rate", "did you mean 'zero.optimizer.lr'?"),
+        ("zero.num_generations", "did you mean 'zero.sampling.n'?"),
+        ("zero.beta", "did you mean 'zero.loss.beta'?"),
+        ("zero.sampling.lr", "did you mean 'zero.optimizer.lr'?"),
+        ("zero.device", "did you mean 'model.device'?"),
+        ("zero.sources", "stages that read it: cold_start, rejection_sampling, preferences"),
+        ("steps", "did you mean 'zero.steps'?"),
+        ("lora_r", "did you mean 'model.lora.r'?"),
+        ("model.lora.rank", "known: r, lora_alpha, target_modules"),
+        (
+            "student.rewards",
+            "stages that read it: reasoning_rl, preference_rl, ppo, evaluate",
+        ),
+    ],
+)
+def test_an_unknown_key_names_a_path_that_there_is(write, key, hint):
+    with pytest.raises(RecipeError) as error:
+        load_recipe(write(RECIPE + STUDENT), [f"{key}=1"])
+    assert str(error.value).endswith(f": unknown key {key}; {hint}")
+
+
+def test_rewards_of_a_data_set_belong_to_its_sources(write):
+    stage = STUDENT.replace('"sft"', '"rejection_sampling"').replace("data =", "rewards = [] #")
+    with pytest.raises(RecipeError, match=r"did you mean 'student.sources\[\].rewards'"):
+        load_recipe(write(RECIPE + stage))
+
+
+@pytest.mark.parametrize(
+    "setting,message",
+    [
+        ("r1.mixture=[{share=0.1, data={world='x', pass_rate={}}}]", "mixture.0.data.pass_rate"),
+        ("r1.evaluation_data={world='x', order='given'}", "evaluation_data.order"),
+        ("dev1.data.max_prompt_length=9", "data.max_prompt_length"),
+        ("dev1.data.columns={level='x'}", "data.columns"),
+        ("dev1.data.pass_rate={}", "data.pass_rate"),
+        ("dev1.evaluation_data={path='x', order='given'}", "evaluation_data.order"),
+        ("helpful.data.order=given", "data.order"),
+        ("helpful.data.template=chat", "data.template"),
+        ("helpful.data.decontaminate=['gsm8k']", "data.decontaminate"),
+        ("samples.sources=[{name='a', data={world='x', pass_rate={}}}]", "sources.0.data.pass_"),
+        ("samples.sources=[{name='a', data={world='x', order='given'}}]", "sources.0.data.order"),
+        ("pairs.sources=[{name='a', data={world='x'}, rewards=[{name='b'}]}]", "sources' rewards"),
+    ],
+)
+def test_a_key_that_a_stage_would_ignore_says_who_reads_it(setting, message):
+    with pytest.raises(RecipeError) as error:
+        load_recipe("r1_tiny", [setting])
+    stage = setting.partition(".")[0]
+    assert f": {stage}: {message}" in str(error.value)
+    assert " not read here" in str(error.value) and "only by: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "setting,message",
+    [
+        ("pairs.selection={}", "unknown key pairs.selection; .*: cold_start, rejection_sampling$"),
+        ("samples.sampling.seed=3", "samples: sampling.seed follows from the recipe's seed"),
+        ("pairs.sampling.seed=3", "pairs: sampling.seed follows from the recipe's seed"),
+        ("r1.rewards=[{name='a', stage='helpful', options={k=1}}]", "options is for functions"),
+        ("r1.rewards=[{name='a', stage='helpful', isolate='row'}]", "isolate is for functions"),
+        ("r1.rewards=[{name='a', stage='helpful', workers=2}]", "workers is for functions"),
+        (
+            "benchmark=[{name='a', data={world='x', order='given'}, rewards=[{name='accuracy'}]}]",
+            "benchmark.0: data.order is not read here",
+        ),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("r1_tiny", [setting])
+
+
 def test_a_missing_recipe_names_the_packaged_ones():
     with pytest.raises(
         RecipeError, match="no recipe 'nothing'.*gsm8k_zero, pick_search, quickstart"
@@ -149,6 +268,12 @@ def test_a_missing_recipe_names_the_packaged_ones():
 def test_invalid_toml_is_one_line(write):
     with pytest.raises(RecipeError, match="not valid TOML"):
         load_recipe(write("name = "))
+
+
+def test_a_recipe_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(RECIPE.replace("test", "t\u00e9st").encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"latin\.toml: not valid TOML: .*utf-8"):
+        load_recipe(tmp_path / "latin.toml")
 
 
 def test_two_stages_of_one_name_are_refused(write):

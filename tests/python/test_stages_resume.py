@@ -253,11 +253,11 @@ def test_a_killed_stage_goes_on_bit_for_bit(home, whole, tmp_path, point):
     [
         ("dev1.data.stage=nothing", "data.stage must be an earlier stage; got 'nothing'"),
         ("dev1.data.stage=r1", "data.stage must be an earlier stage; got 'r1'"),
-        ("pairs.judge={function='judge'}", "stage.3.judge.function: String should match pattern"),
+        ("pairs.judge={function='judge'}", "pairs.judge.function: String should match pattern"),
         ("r1.mixture=[{data={path='x'}, share=1.5}]", "share: Input should be less than 1"),
         ("cold_start.rewriter={}", "needs exactly one of function, endpoint and path"),
-        ("dev1.epoch=3", "unknown key stage.1.epoch; did you mean 'epochs'?"),
-        ("dev1.kind=stf", "stage.1"),
+        ("dev1.epoch=3", "unknown key dev1.epoch; did you mean 'dev1.epochs'?"),
+        ("dev1.kind=stf", "dev1: "),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named(home, change, message):

@@ -24,19 +24,27 @@ Rewrite = Callable[[Sequence[Row]], Sequence[str | None]]
 """Rewrites the completions of some rows; None drops the row."""
 
 
-class SamplingStageConfig(BaseModel):
-    """Settings of a stage that samples a data set.
+class SampledConfig(BaseModel):
+    """Settings of every stage that makes a data set of samples.
 
     Attributes:
         sampling: how completions are drawn; n is the number of samples per prompt.
         questions_per_step: prompts sampled at a time; what is lost if the run is stopped.
-        selection: which completions are kept.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     sampling: SamplingParams = SamplingParams(n=4)
     questions_per_step: int = Field(64, ge=1)
+
+
+class SamplingStageConfig(SampledConfig):
+    """Settings of a stage that keeps the good ones, and those of `SampledConfig`.
+
+    Attributes:
+        selection: which completions are kept.
+    """
+
     selection: SelectionConfig = SelectionConfig()
 
 

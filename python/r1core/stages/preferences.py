@@ -16,14 +16,14 @@ from pydantic import Field
 
 from r1core.policy import Policy
 from r1core.sampling import sample_groups
-from r1core.stages.dataset import DatasetStats, Row, SamplingStageConfig
+from r1core.stages.dataset import DatasetStats, Row, SampledConfig
 from r1core.stages.judge import Judge, Label
 from r1core.stages.metrics import Clock, length_metrics
 from r1core.stages.questions import Batch
 
 
-class PreferenceConfig(SamplingStageConfig):
-    """Settings of the stage.
+class PreferenceConfig(SampledConfig):
+    """Settings of the stage, and those of `SampledConfig`.
 
     Attributes:
         pairs_per_prompt: pairs of a prompt's answers that are judged.
