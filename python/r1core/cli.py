@@ -101,7 +101,10 @@ def plan(
 @app.command()
 def demo(
     seed: Annotated[int, typer.Option(help="Seed of the base, the data and the sampling.")] = 0,
-    output: Annotated[Path, typer.Option(help="Run directory.")] = Path("runs/quickstart"),
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Run directory [runs/quickstart; of seed 1, runs/quickstart-1]."),
+    ] = None,
     set_: Set = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -114,8 +117,9 @@ def demo(
     from r1core.recipe import load_recipe
 
     loaded = load_recipe("quickstart", [f"seed={seed}", *(set_ or [])])
-    overwrite = overwrite or is_finished(loaded, output)
-    run_quietly(loaded, output, overwrite=overwrite)
+    directory = output or Path("runs") / (f"quickstart-{seed}" if seed else "quickstart")
+    overwrite = overwrite or is_finished(loaded, directory)
+    run_quietly(loaded, directory, overwrite=overwrite)
 
 
 def run_quietly(

@@ -41,7 +41,10 @@ def evaluate_model(
         list[str] | None, typer.Option(help="What grades --data; of --set, a further figure.")
     ] = None,
     template: Annotated[
-        str | None, typer.Option(help="r1_zero, chat or none [chat where the model has one].")
+        str | None,
+        typer.Option(
+            help="r1_zero, chat or none [a stage's own; else chat where the model has one]."
+        ),
     ] = None,
     questions: Annotated[int | None, typer.Option(min=1, help="Ask so many [all].")] = None,
     shots: Annotated[int, typer.Option(min=0, help="Worked examples before each question.")] = 0,
@@ -84,7 +87,7 @@ def evaluate_model(
     options: dict[str, Any] = {
         "questions": questions,
         "rewards": reward or (),
-        "template": template,
+        "template": template or trained_template(model),
         "max_prompt_tokens": policy.max_context and policy.max_context - limit,
     }
     if set_ is not None:
@@ -189,9 +192,25 @@ def ask(
 
 def model_name(model: str) -> str:
     """Return what a model's results are called: of a stage, after its run too."""
-    parts = Path(model).resolve().parts if Path(model).is_dir() else ()
-    run = f"{last_part(parts[-3])}-" if parts[-2:-1] == ("stages",) else ""
-    return run + last_part(model)
+    run = run_of(model)
+    return (f"{last_part(run.name)}-" if run else "") + last_part(model)
+
+
+def run_of(model: str | None) -> Path | None:
+    """Return the run whose stage a directory is; None of any other model."""
+    path = Path(model).resolve() if model and Path(model).is_dir() else Path()
+    return path.parents[1] if path.parent.name == "stages" else None
+
+
+def trained_template(model: str | None) -> str | None:
+    """Return the template that a run's stage was trained with; None where there is none to know."""
+    from r1core.report_data import load_recipe_tables, stage_settings
+
+    run = run_of(model)
+    if model is None or run is None:
+        return None
+    data = stage_settings(load_recipe_tables(run), Path(model).resolve().name).get("data", {})
+    return None if "world" in data else data.get("template")
 
 
 def last_part(path: str) -> str:

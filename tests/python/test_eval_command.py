@@ -98,6 +98,18 @@ def test_stages_of_two_runs_have_their_own_results(place, command, monkeypatch):
     assert "runs/eval/k1-zero-gsm8k" in command("eval", "zero", *data, *FAST)[1]
 
 
+def test_a_stage_is_asked_in_the_template_that_it_was_trained_with(place, command):
+    qwen2_policy(max_position_embeddings=512).save_pretrained("runs/k/stages/zero")
+    data = '{ path = "gsm8k.jsonl", template = "r1_zero" }'
+    (place / "runs/k/recipe.toml").write_text(f'[[stage]]\nname = "zero"\ndata = {data}\n')
+    asked = ["--data", "gsm8k.jsonl", "--prompt", "question", "--questions", "2", *FAST]
+    for extra, expected in ((["--output", "a"], "r1_zero"), (["--template", "none"], "none")):
+        status, out, err = command("eval", "runs/k/stages/zero", *asked, *extra)
+        assert (status, err) == (0, "") and f"template {expected}" in out
+    status, out, _ = command("eval", "model", *asked)  # of no run
+    assert status == 0 and "template r1_zero" not in out
+
+
 def test_the_figures_are_those_of_the_rows(place, command):
     arguments = ["--data", "gsm8k.jsonl", "--prompt", "question", "--reward", "parity:even"]
     assert command("eval", "model", *arguments, *FAST, "--output", "out")[0] == 0

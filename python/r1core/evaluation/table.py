@@ -27,7 +27,9 @@ LENGTHS = {
 def print_result(result: Result, console: Console) -> None:
     """Print the figures, by level too, and what the paper has of the same set."""
     asked, samples = result.manifest["questions"], result.manifest["sampling"]["n"]
-    console.print(Text(f"{asked['set']}: {asked['count']} questions, {samples} samples each"))
+    template = result.manifest["template"]["name"]
+    of_set = f"{asked['set']}: {asked['count']} questions, {samples} samples each"
+    console.print(Text(f"{of_set}, template {template}"))
     tables = [figures_table(result)]
     if levels := level_table(result.metrics):
         tables.append(levels)
