@@ -66,7 +66,7 @@ def test_python_m_r1core_is_the_command():
     [
         ("run", ["[runs/<name>]"]),
         ("plan", ["[recipe's]", "[256; of a world 32]"]),
-        ("eval", ["[chat where the model has one]", "[all]", "[the paper's k, or 4]"]),
+        ("eval", ["chat where the model has one]", "[all]", "[the paper's k, or 4]"]),
         ("eval", ["[32768, at most", "[runs/eval/<model>-<set>"]),
     ],
 )
