@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from r1core.rewards.math_policy import DEFAULT_POLICY, MathPolicy
+from r1core.rewards.options import read_policy
 from r1core.rewards.verify import FORMAT_OK, Style, format_faults, single_tags, verify_math
 
 Completion = str | Sequence[dict[str, Any]]
@@ -46,7 +47,7 @@ def accuracy_reward(
         N scores; None where the gold cannot be read.
 
     Raises:
-        ValueError: neither column is there.
+        ValueError: neither column is there, or `policy` has a setting that is none.
     """
     if accepted is not None:
         return [
@@ -59,7 +60,7 @@ def accuracy_reward(
             "accuracy_reward: the data must have a column 'answer' or 'solution'; "
             f"got {sorted(columns) or 'none'}"
         )
-    rules = policy if isinstance(policy, MathPolicy) else MathPolicy(**policy)
+    rules = policy if isinstance(policy, MathPolicy) else read_policy(policy)
     texts = [text_of(completion) for completion in completions]
     verdicts = verify_math(texts, [gold_text(gold) for gold in golds], policy=rules)
     return [None if math.isnan(verdict.score) else verdict.score for verdict in verdicts]
