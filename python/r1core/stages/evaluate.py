@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1core.policy import Policy
 from r1core.rewards import (
     RewardSpec,
+    TrainerState,
     choice_reward,
     score_rollouts,
     verify_choice,
@@ -74,6 +75,7 @@ def evaluate(
     on_step: Callable[..., None] | None = None,
     *,
     prompt_uids: Sequence[int] | None = None,
+    trainer_state: TrainerState | None = None,
 ) -> Evaluation:
     """Sample k answers per question and grade them.
 
@@ -88,9 +90,10 @@ def evaluate(
         sampling: n is k.
         on_step: called by the engine while it decodes.
         prompt_uids: P counters of the random generator; None numbers the prompts from 0.
+        trainer_state: what rewards are told of the training; None is step 0.
     """
     rollouts = sample_groups(policy, prompts, sampling, on_step=on_step, prompt_uids=prompt_uids)
-    table = score_rollouts(rollouts, rewards, columns)
+    table = score_rollouts(rollouts, rewards, columns, trainer_state=trainer_state)
     texts = rollouts.texts()
     asked = columns.get("prompt", prompts)  # as they were before templating
     lengths = rollouts.lengths_N.tolist()
