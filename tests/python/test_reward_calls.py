@@ -1,7 +1,9 @@
 """What reward functions are told of the training, and whose error it is when one fails."""
 
 import json
+import sys
 
+import pytest
 from models import qwen2_policy, qwen3_policy
 from test_pipeline import recipe
 from test_reasoning_rl import train
@@ -42,3 +44,23 @@ def test_outside_of_training_rewards_see_step_0():
     score_rollouts(rollouts(["a"]), [InDomain(watches, "x")], {"domain": ["x"]})
     score_rollouts(rollouts(["a"]), [watches], trainer_state=TrainerState(5, 9))
     assert SEEN == [(0, 0), (0, 0), (5, 9)]
+
+
+def leaves(completions):
+    sys.exit(3)
+
+
+async def leaves_later(completions):
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("reward", [leaves, leaves_later])
+def test_a_reward_that_exits_is_an_error_of_that_reward(reward):
+    name = reward.__name__
+    with pytest.raises(RuntimeError, match=rf"reward '{name}' raised SystemExit: 3"):
+        score_rollouts(rollouts(["a"]), [reward])
+
+
+def test_an_option_that_is_missing_is_named_as_one():
+    with pytest.raises(ValueError, match=r"needs 'max_length', .* data or one of `options`; got"):
+        score_rollouts(rollouts(["a"]), ["soft_overlong_punishment"])
