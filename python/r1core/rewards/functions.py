@@ -73,7 +73,7 @@ def answer_words(text: str) -> list[str] | None:
 
 
 def format_reward(
-    prompts: Sequence[Any],
+    prompts: Sequence[Any] | None,
     completions: Sequence[Completion],
     *,
     style: Style = "think_answer",
@@ -83,7 +83,7 @@ def format_reward(
     """Score 1 where a completion follows the template, else 0; see `format_faults`.
 
     Args:
-        prompts: N prompts; see `prefix`.
+        prompts: N prompts, or None; see `prefix`.
         completions: N replies.
         style: "think_answer" or "think_summary".
         prefix: put in front of each completion: "<think>" for a trainer whose chat template opens
@@ -96,7 +96,7 @@ def format_reward(
 
 
 def tag_count_reward(
-    prompts: Sequence[Any],
+    prompts: Sequence[Any] | None,
     completions: Sequence[Completion],
     *,
     prefix: str | None = None,
@@ -110,13 +110,13 @@ def tag_count_reward(
 
 
 def opened(
-    prompts: Sequence[Any], completions: Sequence[Completion], prefix: str | None
+    prompts: Sequence[Any] | None, completions: Sequence[Completion], prefix: str | None
 ) -> list[str]:
     """Return the completions' texts with what the template opened; see `format_reward`."""
     texts = [text_of(completion) for completion in completions]
     if prefix is not None:
         return [prefix + text for text in texts]
-    if len(prompts) != len(texts):  # a caller that has none at hand
+    if prompts is None or len(prompts) != len(texts):  # a caller that has none at hand
         return texts
     return [
         THINK + text if opens_think(prompt) and not text.lstrip().startswith(THINK) else text
