@@ -34,7 +34,9 @@ class LossConfig:
         kl_estimator: Schulman's k1, k2 or k3 (the paper, and TRL: k3).
         use_bias_correction_kl: the KL is multiplied by the ratio, so that its gradient stays that
             of the KL where old tokens are reused (DeepSeek-V3.2).
-        mask_truncated_completions: completions that hit the length limit leave the loss.
+        mask_truncated_completions: completions that hit the length limit leave the loss. For the
+            training stages, which know how a completion ended; `grpo_loss` and its like do not, and
+            take it from the caller: a `mask` that is False in such rows.
         entropy_coef: the mean entropy per token times this is subtracted from the loss.
         max_completion_length: constant divisor of "dr_grpo", in tokens; None takes T.
         sapo_temperature_pos: of the gate of "sapo" where the advantage is > 0; > 0.

@@ -86,13 +86,14 @@ def reinforcement_panels(stage: StageRecord) -> list[Panel]:
     accuracy = [name for name in rewards if "accuracy" in name][:1]
     others = [name for name in rewards if name not in accuracy]
     by_function = zip([*accuracy, *others], [*COLOURS[: len(accuracy)], *COLOURS[2:]], strict=False)
+    shares = "eval/mean_reward" not in stage.names()
     return [
         Panel(
             "Accuracy",
             "share of answers right",
             [
                 *(Line(name, "training, sampled") for name in accuracy),
-                Line("eval/pass@1", "evaluation, pass@1", EVAL, "o"),
+                *([Line("eval/pass@1", "evaluation, pass@1", EVAL, "o")] if shares else []),
             ],
             "share",
         ),
@@ -102,6 +103,7 @@ def reinforcement_panels(stage: StageRecord) -> list[Panel]:
             [
                 Line("reward", "weighted sum", GREY),
                 *(Line(name, name.split("/")[1], colour) for name, colour in by_function),
+                *([] if shares else [Line("eval/pass@1", "evaluation, mean", EVAL, "o")]),
             ],
         ),
         Panel(

@@ -159,7 +159,8 @@ def metric_parts(metrics: Mapping[str, float]) -> list[str]:
     if math.isfinite(speed := metrics.get("tokens_per_second", math.nan)):
         parts.append(f"{short_number(speed)} tok/s")
     if math.isfinite(passed := metrics.get("eval/pass@1", math.nan)):
-        parts.append(f"pass@1 {passed:.2f}")
+        name = "mean reward" if "eval/mean_reward" in metrics else "pass@1"
+        parts.append(f"{name} {passed:.2f}")
     return parts
 
 

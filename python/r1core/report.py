@@ -84,15 +84,17 @@ def overview(stages: Sequence[StageRecord]) -> list[str]:
     """Return the headline table: a row per stage, first evaluation -> last."""
     if not stages:
         return ["No metrics were logged."]
-    header = ["stage", "steps", *(title(name, unit) for name, _, unit in SUMMARY), "time of steps"]
+    named = {name for stage in stages for found in stage.headlines().values() for name in found}
+    summary = [row for row in SUMMARY if row[0] != "mean reward" or row[0] in named]
+    header = ["stage", "steps", *(title(name, unit) for name, _, unit in summary), "time of steps"]
     rows = []
     for stage in stages:
         found = list(stage.headlines().values())
-        figures = [change(name, form, found) for name, form, _ in SUMMARY]
+        figures = [change(name, form, found) for name, form, _ in summary]
         seconds = sum(stage.series("step_time")[1])
         rows.append([plain(stage.name), steps_text(stage), *figures, clock_text(seconds)])
     return [
-        table(header, rows, align="lr" + "r" * len(SUMMARY) + "r"),
+        table(header, rows, align="lr" + "r" * len(summary) + "r"),
         "First evaluation → last. pass@1 is the mean over the sampled answers of each question. "
         "One run with one seed: another seed gives other figures.",
     ]

@@ -22,11 +22,12 @@ Series = tuple[list[int], list[float]]
 
 SUMMARY = (
     ("pass@1", "{:.1%}", ""),
+    ("mean reward", "{:.3f}", ""),
     ("format", "{:.1%}", ""),
     ("mean length", "{:.1f}", "tokens"),
     ("reflective words", "{:.2f}", "per completion"),
 )
-"""Headline figures of an evaluation: name, how to write it, unit."""
+"""Headline figures of an evaluation: name, how to write it, unit. Of the first two it has one."""
 
 
 @dataclass
@@ -126,8 +127,9 @@ def headline(metrics: Mapping[str, float]) -> dict[str, float]:
     """
     words = [metrics.get(f"eval/words/{word}", math.nan) for word in REFLECTIVE_WORDS]
     known = [count for count in words if math.isfinite(count)]
+    scored = "mean reward" if "eval/mean_reward" in metrics else "pass@1"
     figures = {
-        "pass@1": metrics.get("eval/pass@1", math.nan),
+        scored: metrics.get("eval/pass@1", math.nan),
         "format": metrics.get("eval/format", metrics.get("eval/format_reward", math.nan)),
         "mean length": metrics.get("eval/mean_length", math.nan),
         "reflective words": sum(known) if known else math.nan,

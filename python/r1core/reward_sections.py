@@ -78,6 +78,8 @@ class InDomain:
                 for name, values in columns.items()
                 if isinstance(values, list) and len(values) == len(completions)
             }
+            if "trainer_state" in columns:  # of no row, unlike what log_extra takes
+                chosen["trainer_state"] = columns["trainer_state"]
             chosen |= {
                 "prompts": [prompts[n] for n in mine],
                 "completions": [completions[n] for n in mine],

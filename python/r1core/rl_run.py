@@ -13,6 +13,7 @@ from r1core.interrupt import Interrupt
 from r1core.policy import Policy
 from r1core.progress import progress_callback
 from r1core.recipe_stages import RLStage
+from r1core.rewards import TrainerState
 from r1core.stage_run import StageRun
 from r1core.stage_setup import StageSetup
 from r1core.stages.evaluate import evaluate
@@ -99,6 +100,7 @@ class RLRun(StageRun):
                 self.setup.rewards,
                 sampling,
                 on_step=lambda tokens, finished: on_progress(finished, tokens=tokens),
+                trainer_state=TrainerState(step, self.config.steps),
             )
         metrics = evaluation.metrics | {"eval/runtime": time.perf_counter() - started}
         self.writer.log_evaluation(name, step, evaluation.rows)

@@ -39,11 +39,14 @@ def sample_groups(
             `policy.TRACE_BYTES`: an update of the weights that drew them is faster with it.
 
     Returns:
-        N = P * n completions; row n = p * params.n + g.
+        N = P * n completions; row n = p * params.n + g. None of no prompts.
 
     Raises:
-        ValueError: no prompt, an empty prompt, or a prompt too long for the context.
+        ValueError: one text in place of a list, an empty prompt, or a prompt too long for the
+            context.
     """
+    if isinstance(prompts, str):
+        raise ValueError(f"sample_groups: prompts must be a list of prompts; got {prompts!r}")
     uids = list(range(len(prompts))) if prompt_uids is None else list(prompt_uids)
     if len(uids) != len(prompts):
         raise ValueError(

@@ -39,6 +39,31 @@ def test_a_dotted_name_reaches_into_lists_and_yields_to_a_column_so_called(tmp_p
     assert (row["prompt"], row["answer"]) == ("hello", "dotted")
 
 
+def test_rewards_see_question_and_gold_under_the_datas_own_names_too(tmp_path):
+    rows = [{"q": f"{n} + 1 =", "gold": str(n + 1), "level": n} for n in range(3)]
+    found = load(tmp_path, rows, prompt="q", answer="gold")
+    _, columns = found.batch([2])
+    expected = {"prompt": ["2 + 1 ="], "answer": ["3"], "level": [2]}
+    assert columns == expected | {"q": ["2 + 1 ="], "gold": ["3"]}
+    assert found.fingerprint == load(tmp_path, rows, prompt="q", answer="gold").fingerprint
+    assert list(found.rows[0]) == ["level", "prompt", "answer"]  # as it was: so is the fingerprint
+
+
+@pytest.mark.parametrize(
+    "row, settings, names",
+    [
+        ({"prompt": "q", "x": {"y": "1"}}, {"answer": "x.y"}, {"prompt", "x", "answer"}),
+        ({"answer": "q", "gold": "1"}, {"prompt": "answer", "answer": "gold"}, {"gold"}),
+        ({"q": "1", "b": "2"}, {"prompt": "q", "answer": "b", "columns": {"q": "b"}}, {"q", "b"}),
+        ({"prompts": "q", "answer": "1"}, {"prompt": "prompts"}, set()),
+    ],
+)
+def test_a_name_that_is_taken_stays_so(tmp_path, row, settings, names):
+    _, columns = load(tmp_path, [row], **settings).batch([0])
+    assert columns.keys() == names | {"prompt", "answer"}
+    assert "q" not in settings.get("columns", {}) or columns["q"] == ["2"]
+
+
 def test_a_renamed_column_leaves_its_old_name(tmp_path):
     rows = [{"prompt": "q", "answer": "1", "difficulty": 3, "other": 4}]
     [row] = load(tmp_path, rows, columns={"level": "difficulty"}).rows

@@ -72,6 +72,10 @@ def test_chinese_is_compared_by_the_character():
 def test_a_gram_needs_a_word():
     with pytest.raises(ValueError, match="n must be >= 1; got 0"):
         decontaminate([CLEAN], [QUESTION], n=0)
+    with pytest.raises(ValueError, match=r"texts must be a list of texts; got 'A train"):
+        decontaminate(CLEAN, [QUESTION])
+    with pytest.raises(ValueError, match=r"questions must be a list of texts; got 'Natalia"):
+        decontaminate([CLEAN], QUESTION)
 
 
 def test_a_million_words_take_seconds():

@@ -101,9 +101,9 @@ def test_an_error_is_the_callers_with_the_workers_traceback():
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("nothing", r"'returns' must return a list of 1 numbers or None; got NoneType"),
-        ("number", r"'returns' must return a list of 1 numbers or None; got float"),
-        ("text", r"'returns' must return a list of 1 numbers or None; got str"),
+        ("nothing", r"'returns' must return a list of 1 numbers, .*got None: is a return"),
+        ("number", r"'returns' must return a list of 1 numbers, each .* None; got float"),
+        ("text", r"'returns' must return a list of 1 numbers, each .* None; got str"),
         ("short", r"'returns' must return one score per completion, 1; got 0"),
         ("word", r"'returns' must return finite numbers or None; got 'good' at row 1"),
         ("inf", r"'returns' must return finite numbers or None; got inf at row 1"),

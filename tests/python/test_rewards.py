@@ -152,3 +152,9 @@ def test_format_faults_say_which_rule_broke():
 
 def test_tag_count_reward_pays_a_quarter_per_tag():
     assert tag_count_reward(["q"] * 3, [GOOD, "<think>a</think>", ""]) == [1.0, 0.5, 0.0]
+
+
+def test_format_rewards_take_no_prompts_as_accuracy_does():
+    texts = ["<think>1</think><answer>2</answer>"]
+    assert format_reward(None, texts) == tag_count_reward(None, texts) == [1.0]
+    assert accuracy_reward(None, texts, answer=["2"]) == [1.0]

@@ -185,3 +185,10 @@ def test_prompt_uids_must_match_the_prompts():
 def test_sampling_params_reject(field, value):
     with pytest.raises(ValueError, match=f"SamplingParams: {field} must be"):
         SamplingParams(**{field: value})
+
+
+def test_one_text_is_no_list_of_prompts_and_no_prompts_give_no_rows():
+    policy = qwen2_policy()
+    with pytest.raises(ValueError, match=r"prompts must be a list of prompts; got 'What is 1"):
+        sample_groups(policy, "What is 1 + 1?", PARAMS)
+    assert sample_groups(policy, [], PARAMS).num_rows == 0

@@ -176,8 +176,8 @@ def test_what_a_reward_logs_is_in_the_table():
     "result, message",
     [
         ([1.0], r"'reward' must return one score per completion, 2; got 1"),
-        (1.0, r"'reward' must return a list of 2 numbers or None; got float"),
-        (None, r"'reward' must return a list of 2 numbers or None; got NoneType"),
+        (1.0, r"'reward' must return a list of 2 numbers, each of which may be None; got float"),
+        (None, r"'reward' must return a list of 2 numbers, .*got None: is a return missing\?"),
         (["good", 1.0], r"'reward' must return finite numbers or None; got 'good' at row 0"),
         ([1.0, math.inf], r"'reward' must return finite numbers or None; got inf at row 1"),
     ],

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from r1core.data.sources import Row, Table
-from r1core.data.spec import DataSpec
+from r1core.data.spec import REWARD_ARGUMENTS, DataSpec
 
 
 def arrange_columns(table: Table, spec: DataSpec) -> list[Row]:
     """Return rows whose question is "prompt" and whose gold is "answer"; the rest is kept.
 
     A column that gets another name leaves its old one; a value inside a column ("meta.level") is
-    copied, and the column stays whole.
+    copied, and the column stays whole. The old names of question and gold are not lost to rewards:
+    see `own_names`.
 
     Raises:
         ValueError: a row without question or gold, a question that is neither text nor messages,
@@ -37,6 +38,21 @@ def arrange_columns(table: Table, spec: DataSpec) -> list[Row]:
         if name not in found:
             raise missing_column(f"columns.{name}", names[name], 0, table)
     return arranged
+
+
+def own_names(table: Table, rows: Sequence[Row], spec: DataSpec) -> dict[str, str]:
+    """Return the data's own names of "prompt" and "answer" that have become free: old -> new.
+
+    They are no part of the rows, whose fingerprint says whether two runs saw the same data.
+
+    Args:
+        table: as it was read.
+        rows: as `arrange_columns` left them, at least one.
+        spec: what was read.
+    """
+    taken = {name for row in rows for name in row} | set(REWARD_ARGUMENTS)
+    renamed = {spec.prompt: "prompt", spec.answer: "answer"}
+    return {old: new for old, new in renamed.items() if old in table.rows[0] and old not in taken}
 
 
 def look_up(row: Row, name: str) -> Any:

@@ -53,10 +53,11 @@ class GramIndex:
         n: words of a gram, >= 1. A text with fewer words matches only one with the same words.
 
     Raises:
-        ValueError: n < 1.
+        ValueError: n < 1, or one text in place of several.
     """
 
     def __init__(self, questions: Iterable[str], n: int = 10) -> None:
+        check_several("questions", questions)
         if n < 1:
             raise ValueError(f"decontaminate: n must be >= 1; got {n}")
         self.n = n
@@ -88,8 +89,9 @@ def decontaminate(texts: Iterable[str], questions: Iterable[str], *, n: int = 10
         n: words of a gram, >= 1 (paper: 10).
 
     Raises:
-        ValueError: n < 1.
+        ValueError: n < 1, or one text in place of several.
     """
+    check_several("texts", texts)
     index = GramIndex(questions, n)
     kept, removed = [], []
     for number, text in enumerate(texts):
@@ -98,6 +100,12 @@ def decontaminate(texts: Iterable[str], questions: Iterable[str], *, n: int = 10
         else:
             removed.append(Match(number, *found))
     return Decontaminated(kept, removed)
+
+
+def check_several(name: str, texts: Iterable[str]) -> None:
+    """Raise ValueError for a single text, whose characters would pass for texts."""
+    if isinstance(texts, str):
+        raise ValueError(f"decontaminate: {name} must be a list of texts; got {texts!r}")
 
 
 def grams(text: str, n: int) -> Iterable[str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from r1core.data.columns import arrange_columns
+from r1core.data.columns import arrange_columns, own_names
 from r1core.data.decontaminate import clean_rows
 from r1core.data.sampler import difficulties
 from r1core.data.sources import Row, Table, read_rows
@@ -36,6 +36,8 @@ class Questions:
         dropped: rows left out because their prompt is too long.
         fingerprint: SHA-256 of rows and templated prompts; two runs with the same saw the same.
         contaminated: rows left out because they share an n-gram with an evaluation.
+        own_names: what the data calls "prompt" and "answer", where that is something else: rewards
+            see these columns under both names.
     """
 
     rows: Sequence[Row]
@@ -43,6 +45,7 @@ class Questions:
     dropped: int
     fingerprint: str
     contaminated: int = 0
+    own_names: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of questions."""
@@ -50,13 +53,17 @@ class Questions:
 
     @functools.cached_property
     def column_names(self) -> list[str]:
-        """Every column that some row has."""
-        return list(dict.fromkeys(name for row in self.rows for name in row))
+        """Every column that some row has, and the data's own names."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return list(names | dict.fromkeys(self.own_names))
 
     def batch(self, indices: Sequence[int]) -> tuple[list[Prompt], dict[str, list[Any]]]:
         """Return the templated prompts and the columns of some rows; a missing value is None."""
         rows = [self.rows[index] for index in indices]
-        columns = {name: [row.get(name) for row in rows] for name in self.column_names}
+        columns = {
+            name: [row.get(self.own_names.get(name, name)) for row in rows]
+            for name in self.column_names
+        }
         return [self.prompts[index] for index in indices], columns
 
 
@@ -91,7 +98,7 @@ def load_questions(
     if spec.order_by is not None and spec.pass_rate is None:
         difficulties(rows, spec.order_by)  # fails now rather than when training begins
     found = templated(rows, spec, tokenizer, max_prompt_tokens)
-    return replace(found, contaminated=contaminated)
+    return replace(found, contaminated=contaminated, own_names=own_names(table, rows, spec))
 
 
 def templated(

@@ -15,7 +15,7 @@ from rich.text import Text
 from r1core.evaluation.run import Result, read_result
 from r1core.run_directory import flat
 from r1core.stages.at_k import half_interval
-from r1core.stages.levels import is_graded
+from r1core.stages.levels import is_graded, zero_or_one
 
 MUST_AGREE = ("questions.fingerprint", "questions.count", "template", "grader")
 """Settings without which two numbers do not measure the same thing."""
@@ -32,6 +32,7 @@ class Comparison:
         pass_at_1: of A and of B over the common questions.
         difference: B's pass@1 minus A's over the common questions; NaN without any.
         interval: half its 95 % interval, paired: by the spread of the questions' differences.
+        shares: whether all scores are 0 or 1, so that their means are shares of right answers.
     """
 
     differences: list[tuple[str, Any, Any]]
@@ -40,6 +41,7 @@ class Comparison:
     pass_at_1: tuple[float, float]
     difference: float
     interval: float
+    shares: bool = True
 
     @property
     def comparable(self) -> bool:
@@ -74,6 +76,7 @@ def compare_results(a: Result, b: Result) -> Comparison:
         pass_at_1=(mean([first[key] for key in common]), mean([second[key] for key in common])),
         difference=mean(gaps),
         interval=half_interval(gaps),
+        shares=zero_or_one([*a.rows, *b.rows]),
     )
 
 
@@ -118,6 +121,13 @@ def print_comparison(found: Comparison, console: Console) -> None:
         console.print("No question was graded in both.")
         return
     a, b = found.pass_at_1
+    if not found.shares:
+        console.print(
+            f"mean reward over the {found.common} questions of both: A {a:.3f}, B {b:.3f}; "
+            f"B - A = {found.difference:+.3f}, {interval_text(found)}",
+            highlight=False,
+        )
+        return
     console.print(
         f"pass@1 over the {found.common} questions of both: A {a:.1%}, B {b:.1%}; "
         f"B - A = {100 * found.difference:+.1f} points, {interval_text(found)}",
@@ -129,5 +139,6 @@ def interval_text(found: Comparison) -> str:
     """Write the 95 % interval of the difference."""
     if math.isnan(found.interval):
         return "no interval from a single question"
-    low, high = (100 * (found.difference + sign * found.interval) for sign in (-1, 1))
-    return f"95 % interval [{low:+.1f}, {high:+.1f}] (paired by question)"
+    factor, digits = (100, 1) if found.shares else (1, 3)
+    low, high = (factor * (found.difference + sign * found.interval) for sign in (-1, 1))
+    return f"95 % interval [{low:+.{digits}f}, {high:+.{digits}f}] (paired by question)"

@@ -44,7 +44,7 @@ def figures_table(result: Result) -> Table:
     metrics = result.metrics
     table = Table("", "", box=box.SIMPLE, show_header=False)
     table.columns[1].justify = "right"
-    table.add_row("pass@1", Text(with_interval(metrics), "bold"))
+    table.add_row(mean_label(metrics), Text(with_interval(metrics), "bold"))
     for name, value in metrics.items():
         if re.fullmatch(r"eval/(pass|cons)@(\d{2,}|[2-9])", name):
             table.add_row(name.removeprefix("eval/"), percent(value))
@@ -64,11 +64,12 @@ def level_table(metrics: Mapping[str, float]) -> Table | None:
     levels = [match[1] for match in found if match]
     if not levels:
         return None
-    table = Table("level", "pass@1", "mean length", box=box.SIMPLE, title="By difficulty")
+    names = ("level", mean_label(metrics), "mean length")
+    table = Table(*names, box=box.SIMPLE, title="By difficulty")
     for level in levels:
         value = metrics.get(f"eval/level/{level}/pass@1", math.nan)
         length = metrics[f"eval/level/{level}/mean_length"]
-        table.add_row(Text(level), percent(value), f"{length:,.1f}")
+        table.add_row(Text(level), mean_text(value, metrics), f"{length:,.1f}")
     return table
 
 
@@ -82,9 +83,22 @@ def published_table(rows: list[Published]) -> Table:
 
 
 def with_interval(metrics: Mapping[str, Any]) -> str:
-    """Return "74.2 % ± 3.1"."""
+    """Return "74.2 % ± 3.1"; "2.813 ± 0.412" of a reward that is not 0 or 1."""
     half = metrics.get("eval/pass@1/interval", math.nan)
-    return percent(metrics["eval/pass@1"]) + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
+    shown = f"{half:.3f}" if "eval/mean_reward" in metrics else f"{100 * half:.1f}"
+    return mean_text(metrics["eval/pass@1"], metrics) + ("" if math.isnan(half) else f" ± {shown}")
+
+
+def mean_label(metrics: Mapping[str, float]) -> str:
+    """Return what the mean of the scores is called."""
+    return "mean reward" if "eval/mean_reward" in metrics else "pass@1"
+
+
+def mean_text(value: float, metrics: Mapping[str, float]) -> str:
+    """Return a mean of scores: in per cent where they are 0 or 1, else as it is."""
+    if "eval/mean_reward" not in metrics:
+        return percent(value)
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def percent(value: float) -> str:

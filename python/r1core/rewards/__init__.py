@@ -27,7 +27,7 @@ from r1core.rewards.repetition import (
     repetition_penalty_reward,
     token_repetition_penalty,
 )
-from r1core.rewards.scoring import score_rollouts
+from r1core.rewards.scoring import TrainerState, score_rollouts
 from r1core.rewards.spec import RewardSpec
 from r1core.rewards.verify import Verdict, format_faults, math_equal, single_tags, verify_math
 
@@ -35,6 +35,7 @@ __all__ = [
     "Loop",
     "MathPolicy",
     "RewardSpec",
+    "TrainerState",
     "Verdict",
     "accuracy_reward",
     "cosine_length",

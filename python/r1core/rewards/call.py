@@ -18,6 +18,9 @@ from r1core.rewards.spec import BUILT_IN, RewardFunction, RewardSpec, reward_err
 PARENT_ONLY = ("trainer_state", "log_extra", "log_metric")
 """Arguments that stay in this process: isolated functions get plain data."""
 
+FAILURES = (Exception, SystemExit)
+"""What is a function's own error: one that calls sys.exit must not end the run without a word."""
+
 
 @dataclass
 class Calls:
@@ -70,7 +73,7 @@ def _call(spec: RewardSpec, arguments: Mapping[str, Any]) -> Any:
     try:
         with soft_deadline(spec):
             return spec.function(**arguments)
-    except Exception as error:
+    except FAILURES as error:
         raise _named(spec, error) from error
 
 
@@ -100,7 +103,7 @@ def accepted_arguments(spec: RewardSpec, arguments: Mapping[str, Any]) -> dict[s
         text = f"needs {missing[0]!r}, which no isolated function gets: leave out isolate"
         raise reward_error(spec.name, text, ValueError)
     if missing:
-        text = f"needs {missing[0]!r}, which must be a column of the data; got "
+        text = f"needs {missing[0]!r}, which must be a column of the data or one of `options`; got "
         raise reward_error(spec.name, text + ", ".join(arguments), ValueError)
     anything = any(parameter.kind is kinds.VAR_KEYWORD for parameter in parameters.values())
     bound = bound_keywords(spec.function)
@@ -133,7 +136,7 @@ async def _gather(calls: Sequence[tuple[RewardSpec, Awaitable[Any]]]) -> list[tu
         try:
             with soft_deadline(spec):
                 result = await awaitable
-        except Exception as error:
+        except FAILURES as error:
             raise _named(spec, error) from error
         return result, time.perf_counter() - started
 
@@ -168,7 +171,7 @@ def _reward_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _named(spec: RewardSpec, error: Exception) -> Exception:
+def _named(spec: RewardSpec, error: BaseException) -> Exception:
     """Return the error to raise in a function's stead: a ValueError stays one, the caller's."""
     kind = ValueError if isinstance(error, ValueError) else RuntimeError
     return reward_error(spec.name, f"raised {type(error).__name__}: {error}", kind)

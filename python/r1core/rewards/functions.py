@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from r1core.rewards.math_policy import DEFAULT_POLICY, MathPolicy
+from r1core.rewards.options import read_policy
 from r1core.rewards.verify import FORMAT_OK, Style, format_faults, single_tags, verify_math
 
 Completion = str | Sequence[dict[str, Any]]
@@ -46,7 +47,7 @@ def accuracy_reward(
         N scores; None where the gold cannot be read.
 
     Raises:
-        ValueError: neither column is there.
+        ValueError: neither column is there, or `policy` has a setting that is none.
     """
     if accepted is not None:
         return [
@@ -59,7 +60,7 @@ def accuracy_reward(
             "accuracy_reward: the data must have a column 'answer' or 'solution'; "
             f"got {sorted(columns) or 'none'}"
         )
-    rules = policy if isinstance(policy, MathPolicy) else MathPolicy(**policy)
+    rules = policy if isinstance(policy, MathPolicy) else read_policy(policy)
     texts = [text_of(completion) for completion in completions]
     verdicts = verify_math(texts, [gold_text(gold) for gold in golds], policy=rules)
     return [None if math.isnan(verdict.score) else verdict.score for verdict in verdicts]
@@ -72,7 +73,7 @@ def answer_words(text: str) -> list[str] | None:
 
 
 def format_reward(
-    prompts: Sequence[Any],
+    prompts: Sequence[Any] | None,
     completions: Sequence[Completion],
     *,
     style: Style = "think_answer",
@@ -82,7 +83,7 @@ def format_reward(
     """Score 1 where a completion follows the template, else 0; see `format_faults`.
 
     Args:
-        prompts: N prompts; see `prefix`.
+        prompts: N prompts, or None; see `prefix`.
         completions: N replies.
         style: "think_answer" or "think_summary".
         prefix: put in front of each completion: "<think>" for a trainer whose chat template opens
@@ -95,7 +96,7 @@ def format_reward(
 
 
 def tag_count_reward(
-    prompts: Sequence[Any],
+    prompts: Sequence[Any] | None,
     completions: Sequence[Completion],
     *,
     prefix: str | None = None,
@@ -109,13 +110,13 @@ def tag_count_reward(
 
 
 def opened(
-    prompts: Sequence[Any], completions: Sequence[Completion], prefix: str | None
+    prompts: Sequence[Any] | None, completions: Sequence[Completion], prefix: str | None
 ) -> list[str]:
     """Return the completions' texts with what the template opened; see `format_reward`."""
     texts = [text_of(completion) for completion in completions]
     if prefix is not None:
         return [prefix + text for text in texts]
-    if len(prompts) != len(texts):  # a caller that has none at hand
+    if prompts is None or len(prompts) != len(texts):  # a caller that has none at hand
         return texts
     return [
         THINK + text if opens_think(prompt) and not text.lstrip().startswith(THINK) else text

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from r1core.rewards.functions import Completion, accuracy_reward, text_of
+from r1core.rewards.math_policy import DEFAULT_POLICY, MathPolicy
 
 
 def soft_overlong_punishment_reward(
@@ -109,6 +110,7 @@ def cosine_length_reward(
     min_value_correct: float = 0.5,
     max_value_correct: float = 1.0,
     max_len: int = 1000,
+    policy: MathPolicy | Mapping[str, Any] = DEFAULT_POLICY,
     **columns: Any,
 ) -> list[float | None]:
     """Score accuracy and length in one; see `cosine_length`.
@@ -125,6 +127,7 @@ def cosine_length_reward(
         min_value_correct: score of a long right answer.
         max_value_correct: score of a short right answer.
         max_len: in tokens.
+        policy: as for `accuracy_reward`.
         columns: not used.
 
     Returns:
@@ -134,7 +137,13 @@ def cosine_length_reward(
         ValueError: there is no column of golds, or `max_len` is out of range.
     """
     verdicts = accuracy_reward(
-        prompts, completions, answer=answer, solution=solution, accepted=accepted, **columns
+        prompts,
+        completions,
+        answer=answer,
+        solution=solution,
+        accepted=accepted,
+        policy=policy,
+        **columns,
     )
     if completion_ids is not None:
         lengths = [len(ids) for ids in completion_ids]

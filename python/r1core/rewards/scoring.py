@@ -23,6 +23,19 @@ RESERVED = ("prompt", "prompts", "completion", "completions", "completion_ids")
 """Columns that do not reach a reward under their own name: the arguments take their place."""
 
 
+@dataclass(frozen=True)
+class TrainerState:
+    """What rewards are told of the training, under the names of TRL's `trainer_state`.
+
+    Attributes:
+        global_step: optimizer steps taken so far.
+        max_steps: those of the whole stage; 0 where there is no such number.
+    """
+
+    global_step: int = 0
+    max_steps: int = 0
+
+
 def score_rollouts(
     rollouts: Rollouts,
     rewards: Sequence[RewardSpec | RewardFunction | str],
@@ -47,7 +60,7 @@ def score_rollouts(
         rewards: specs, or anything `RewardSpec.resolve` takes.
         columns: dataset columns, P values each, repeated G times for the functions. A column
             "prompt" holds the prompts as they were before templating: rewards see these.
-        trainer_state: passed on to functions that ask for it.
+        trainer_state: passed on to functions that ask for it; None is a `TrainerState` at step 0.
 
     Returns:
         Scores by function name (NaN where it abstained with None or NaN), and the sum of weight
@@ -65,7 +78,7 @@ def score_rollouts(
     logged = Logged(rollouts.num_rows)
     arguments = build_arguments(rollouts, columns or {})
     arguments |= {
-        "trainer_state": trainer_state,
+        "trainer_state": TrainerState() if trainer_state is None else trainer_state,
         "log_extra": logged.log_extra,
         "log_metric": logged.log_metric,
     }

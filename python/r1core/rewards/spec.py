@@ -15,6 +15,7 @@ from r1core.rewards.functions import accuracy_reward, format_reward, tag_count_r
 from r1core.rewards.json_format import json_format_reward
 from r1core.rewards.language import language_consistency_reward
 from r1core.rewards.length import cosine_length_reward, soft_overlong_punishment_reward
+from r1core.rewards.options import bind_options
 from r1core.rewards.repetition import repetition_penalty_reward
 
 RewardFunction = Callable[..., Any]
@@ -113,13 +114,15 @@ class RewardSpec:
             options: bound to the function's keywords, for example `style="think_summary"`.
 
         Raises:
-            ValueError: no such name, module or function; or it cannot be isolated.
+            ValueError: no such name, module or function; an option that the function does not take
+                (one of yours with **kwargs takes all); or it cannot be isolated.
         """
         if isinstance(reward, RewardSpec):
             return reward
         name, function = _find(reward) if isinstance(reward, str) else (name_of(reward), reward)
         if options:
-            function = functools.partial(function, **options)
+            own = innermost(function) in BUILT_IN.values()
+            function = bind_options(name, function, options, built_in=own)
         return cls(function, name, weight, isolate, timeout_seconds, workers, from_step)
 
 
@@ -130,14 +133,20 @@ def name_of(function: RewardFunction) -> str:
     return str(getattr(function, "__name__", None) or type(function).__name__)
 
 
+def innermost(function: RewardFunction) -> RewardFunction:
+    """Return the function inside of partials."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
 def import_path(function: RewardFunction) -> tuple[str, str]:
     """Return the module and the name there by which another process finds a function.
 
     Raises:
         ValueError: it would not find it, or the function is r1core's own.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = innermost(function)
     if function in BUILT_IN.values():
         raise ValueError(
             "RewardSpec: isolate must be left out for r1core's own rewards, which cannot hang; "

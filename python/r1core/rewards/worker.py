@@ -39,8 +39,9 @@ def checked_scores(result: Any, num_rows: int, first_row: int = 0) -> list[float
     if hasattr(result, "tolist"):  # a tensor or an array
         result = result.tolist()
     if isinstance(result, (str, bytes)) or not isinstance(result, Sequence):
+        got = type(result).__name__ if result is not None else "None: is a return missing?"
         raise ValueError(
-            f"must return a list of {num_rows} numbers or None; got {type(result).__name__}"
+            f"must return a list of {num_rows} numbers, each of which may be None; got {got}"
         )
     if len(result) != num_rows:
         raise ValueError(f"must return one score per completion, {num_rows}; got {len(result)}")

@@ -216,7 +216,9 @@ def keep(
     prompts = [questions.prompts[index] for index in kept]
     counts = Counter(verdicts)
     return RatedQuestions(
-        questions=Questions(rows, prompts, questions.dropped, fingerprint(rows, prompts)),
+        questions=replace(
+            questions, rows=rows, prompts=prompts, fingerprint=fingerprint(rows, prompts)
+        ),
         pass_rates=list(rates),
         too_hard=counts["too hard"],
         too_easy=counts["too easy"],

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from r1core.policy import Policy
-from r1core.rewards import RewardSpec, score_rollouts
+from r1core.rewards import RewardSpec, TrainerState, score_rollouts
 from r1core.rewards.length import soft_overlong_punishment_reward
 from r1core.sampling import sample_groups
 from r1core.stages.graded import Graded, join_graded
@@ -40,6 +40,7 @@ def draw_rollouts(
     wanted = config.questions_per_step * config.minibatches
     specs = [spec for spec in rewards if spec.from_step <= step]
     specs += overlong_rewards(config, sampling)
+    state = TrainerState(step - 1, config.steps)  # TRL's counts the updates that are done
     parts: list[Graded] = []
     drawn = accepted = 0
     while accepted < wanted and len(parts) < (max(1, config.dynamic_sampling_rounds)):
@@ -55,7 +56,7 @@ def draw_rollouts(
                 keep_trace=not parts,  # of one draw, which bounds its memory
             )
         with clock.phase("rewards"):
-            table = score_rollouts(rollouts, specs, batch.columns)
+            table = score_rollouts(rollouts, specs, batch.columns, trainer_state=state)
         parts.append(Graded(rollouts, table, batch.columns))
         drawn += len(batch.uids)
         accepted += len(informative_groups(table))

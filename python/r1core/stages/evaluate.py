@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from r1core.policy import Policy
 from r1core.rewards import (
     RewardSpec,
+    TrainerState,
     choice_reward,
     score_rollouts,
     verify_choice,
@@ -24,7 +25,7 @@ from r1core.rewards import (
 from r1core.rewards.functions import gold_text
 from r1core.sampling import sample_groups
 from r1core.stages.at_k import half_interval, pass_at_k, vote
-from r1core.stages.levels import level_metrics
+from r1core.stages.levels import level_metrics, zero_or_one
 from r1core.types import Prompt, SamplingParams
 from r1core.words import count_reflective_words
 
@@ -74,11 +75,14 @@ def evaluate(
     on_step: Callable[..., None] | None = None,
     *,
     prompt_uids: Sequence[int] | None = None,
+    trainer_state: TrainerState | None = None,
 ) -> Evaluation:
     """Sample k answers per question and grade them.
 
     What counts as correct is the reward named "accuracy", or else the first: its mean is pass@1.
-    The others are reported as they are. A completion on which it abstains leaves the mean.
+    Where it is not always 0 or 1, that mean is `eval/mean_reward` too, and nothing is said of k
+    samples together. The other rewards are reported as they are. A completion on which it abstains
+    leaves the mean.
 
     Args:
         policy: the policy to evaluate; not changed.
@@ -88,9 +92,10 @@ def evaluate(
         sampling: n is k.
         on_step: called by the engine while it decodes.
         prompt_uids: P counters of the random generator; None numbers the prompts from 0.
+        trainer_state: what rewards are told of the training; None is step 0.
     """
     rollouts = sample_groups(policy, prompts, sampling, on_step=on_step, prompt_uids=prompt_uids)
-    table = score_rollouts(rollouts, rewards, columns)
+    table = score_rollouts(rollouts, rewards, columns, trainer_state=trainer_state)
     texts = rollouts.texts()
     asked = columns.get("prompt", prompts)  # as they were before templating
     lengths = rollouts.lengths_N.tolist()
@@ -150,14 +155,18 @@ def metrics_at_k(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, f
     """Return what the samples of each question say together.
 
     `eval/pass@k` for powers of two up to their number, `eval/cons@k` (a vote among all of them),
-    `eval/pass@1/interval` (half the 95 % interval) and `eval/tokens_per_correct`.
+    `eval/pass@1/interval` (half the 95 % interval) and `eval/tokens_per_correct`. Of scores that
+    are not all 0 or 1 nothing but the interval: none of them says that an answer is right.
     """
     groups = [rows[first : first + samples] for first in range(0, len(rows), samples)]
     graded = [g for g in groups if all(row["accuracy"] == row["accuracy"] for row in g)]
     if not graded:
         return {}
+    means = [finite_mean([row["accuracy"] for row in group]) for group in graded]
+    metrics = {"eval/pass@1/interval": half_interval(means)}
+    if not zero_or_one(rows):
+        return metrics
     correct = [sum(row["accuracy"] == 1 for row in group) for group in graded]
-    metrics = {"eval/pass@1/interval": half_interval([c / samples for c in correct])}
     for k in (2**power for power in range(1, samples.bit_length())):
         metrics[f"eval/pass@{k}"] = sum(pass_at_k(samples, c, k) for c in correct) / len(graded)
     if samples > 2 and any(row["found"] is not None for row in rows):
@@ -178,10 +187,13 @@ def evaluation_metrics(
 ) -> dict[str, float]:
     """Return `eval/pass@1`, `eval/<reward>`, `eval/mean_length` and `eval/words/<word>`.
 
-    Words are occurrences per completion.
+    Words are occurrences per completion. Where scores are not all 0 or 1, `eval/mean_reward` is
+    there too and says that `eval/pass@1` is no share but the mean of whatever the reward gives.
     """
     metrics = {f"eval/{name}": finite_mean([row[name] for row in rows]) for name in rewards}
     metrics["eval/pass@1"] = finite_mean([row["accuracy"] for row in rows])
+    if not zero_or_one(rows):
+        metrics["eval/mean_reward"] = metrics["eval/pass@1"]
     metrics["eval/mean_length"] = finite_mean([row["length"] for row in rows])
     words: Counter[str] = Counter()
     for text in texts:

@@ -33,7 +33,8 @@ def level_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
     Returns:
         `eval/level/<level>/pass@1` and `eval/level/<level>/mean_length` of up to 20 levels;
-        `eval/mean_length_correct` and `eval/mean_length_wrong`, each where there is such an answer.
+        `eval/mean_length_correct` and `eval/mean_length_wrong`, each where there is such an answer
+        and all scores are 0 or 1.
     """
     levels = rows_by_level(rows)
     metrics = {}
@@ -43,13 +44,18 @@ def level_metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             metrics[f"eval/level/{level}/pass@1"] = sum(graded) / len(graded)
         lengths = [row["length"] for row in found]
         metrics[f"eval/level/{level}/mean_length"] = sum(lengths) / len(lengths)
-    for name, right in (("correct", True), ("wrong", False)):
+    for name, right in (("correct", True), ("wrong", False)) if zero_or_one(rows) else ():
         lengths = [
             row["length"] for row in rows if is_graded(row) and (row["accuracy"] == 1) is right
         ]
         if lengths:
             metrics[f"eval/mean_length_{name}"] = sum(lengths) / len(lengths)
     return metrics
+
+
+def zero_or_one(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether all scores say right or wrong; of others there is a mean, but no share."""
+    return all(row["accuracy"] in (0, 1) for row in rows if is_graded(row))
 
 
 def is_graded(row: Mapping[str, Any]) -> bool:
