@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from models import qwen3_policy
@@ -283,3 +284,10 @@ def test_every_part_of_the_question_names_it():
     assert all(a != b for a, b in itertools.combinations(keys, 2))
     rated = Questions([base | {"pass_rate": 0.5}], [[1]], 0, "")
     assert question_key(rated, 0) == keys[0]  # filtered once is still the same question
+
+
+def test_the_questions_kept_have_the_datas_own_names_still(policy):
+    questions = replace(ask(["sometimes"]), own_names={"gold": "answer"})
+    rated = filter_by_pass_rate(policy, questions, [accuracy], SAMPLING, k=16)
+    _, columns = rated.questions.batch([0])
+    assert columns["gold"] == columns["answer"]
