@@ -18,6 +18,7 @@ from r1core.stages.evaluate import summarize
 MANIFEST = {
     "questions": {"set": "x", "count": 2, "fingerprint": "f"},
     "sampling": {"n": 2},
+    "template": {"name": "none"},
     "grader": {"rewards": ["length"]},
 }
 
